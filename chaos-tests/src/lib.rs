@@ -1,0 +1,1 @@
+//! Black box: real processes, faults, oracles, invariants

@@ -1,0 +1,1 @@
+//! The only home of axum: the registry API, the admin API, health

@@ -1,0 +1,1 @@
+//! The only home of openraft: one handle to read and to change the metadata

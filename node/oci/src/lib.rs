@@ -1,0 +1,1 @@
+//! Names, digests, ranges, manifests and errors of the OCI distribution specification. Pure

@@ -1,0 +1,1 @@
+//! Use cases of the registry, without HTTP: pull, push, upload, list, delete

@@ -1,0 +1,2 @@
+//! Portolan: a geo-replicated container registry.
+fn main() {}

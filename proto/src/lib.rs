@@ -1,0 +1,1 @@
+//! The wire between nodes: protobuf messages and gRPC stubs
