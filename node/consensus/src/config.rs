@@ -1,0 +1,121 @@
+//! Settings of this floor: timing profiles and limits.
+
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Timing for the distance between voters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// One site: round trips of a few milliseconds.
+    #[default]
+    Lan,
+    /// Round trips up to 100 ms.
+    Wan,
+    /// Round trips up to 250 ms.
+    Global,
+}
+
+/// The three numbers of a [`Profile`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two heartbeats; also the deadline of an append's progress, so it must exceed round trip plus fsync.
+    pub heartbeat: Duration,
+    /// The shortest silence after which a voter stands for election.
+    pub election_min: Duration,
+    /// The longest such silence, and the leader's lease. The same on all nodes.
+    pub election_max: Duration,
+}
+
+impl Profile {
+    /// The profile's numbers.
+    #[must_use]
+    pub const fn timing(self) -> Timing {
+        let (heartbeat, min, max) = match self {
+            Self::Lan => (200, 800, 1_200),
+            Self::Wan => (500, 2_000, 3_000),
+            Self::Global => (1_000, 3_000, 5_000),
+        };
+        Timing {
+            heartbeat: Duration::from_millis(heartbeat),
+            election_min: Duration::from_millis(min),
+            election_max: Duration::from_millis(max),
+        }
+    }
+}
+
+/// Settings of the consensus floor.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How far apart the voters are.
+    pub profile: Profile,
+    /// Log bytes since the last snapshot that trigger the next one, after which the log before it is purged.
+    pub snapshot_log_bytes: u64,
+    /// How many entries before the snapshot stay in the log, so that a node that was away briefly needs no snapshot.
+    pub snapshot_keep_entries: u64,
+    /// The least that one append message aims to carry, in bytes of entries.
+    pub append_min_bytes: u64,
+    /// The most that one append message carries, in bytes of entries (one larger entry travels alone).
+    pub append_max_bytes: u64,
+    /// The most entries that one append message carries.
+    pub append_max_entries: u64,
+    /// Append messages on their way to one follower that it has not yet answered.
+    pub append_in_flight: usize,
+    /// How long a snapshot transfer may take as a whole.
+    pub snapshot_transfer_ms: u64,
+    /// How long a snapshot transfer may stand still.
+    pub snapshot_stall_ms: u64,
+    /// The largest encoded proposal.
+    pub max_entry_bytes: u64,
+    /// Entries that one apply batch may hold.
+    pub apply_batch_entries: usize,
+    /// Bytes of rows after which an apply batch is written.
+    pub apply_batch_bytes: u64,
+    /// Proposals of this node that may wait for their outcome at once; more wait for a free place.
+    pub max_proposals: usize,
+    /// Reads that may wait for one read-index round at once.
+    pub max_waiting_reads: usize,
+    /// Changes that a slow receiver of [`crate::Consensus::changes`] may fall behind before it must rescan.
+    pub change_backlog: usize,
+    /// Pause before a proposal or a read is tried again.
+    pub retry_pause_ms: u64,
+    /// How long one attempt at one leader may take before another is looked for.
+    pub attempt_timeout_ms: u64,
+    /// Between two pings of every other node.
+    pub ping_interval_ms: u64,
+    /// Silence after which a node is committed as down.
+    pub down_after_ms: u64,
+    /// Silence after which a node is committed as out.
+    pub out_after_ms: u64,
+    /// Applied entries that a node may lag behind the commit index and still call itself ready for pulls.
+    pub ready_lag_entries: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            profile: Profile::default(),
+            snapshot_log_bytes: 1 << 30,
+            snapshot_keep_entries: 1_000,
+            append_min_bytes: 256 << 10,
+            append_max_bytes: 4 << 20,
+            append_max_entries: 4_096,
+            append_in_flight: 64,
+            snapshot_transfer_ms: 30 * 60 * 1_000,
+            snapshot_stall_ms: 30_000,
+            max_entry_bytes: 256 << 10,
+            apply_batch_entries: 256,
+            apply_batch_bytes: 8 << 20,
+            max_proposals: 4_096,
+            max_waiting_reads: 65_536,
+            change_backlog: 1_024,
+            retry_pause_ms: 50,
+            attempt_timeout_ms: 5_000,
+            ping_interval_ms: 1_000,
+            down_after_ms: 10_000,
+            out_after_ms: 15 * 60 * 1_000,
+            ready_lag_entries: 10_000,
+        }
+    }
+}
