@@ -1,0 +1,92 @@
+//! Limits of replication: table `[replication]` of the configuration.
+
+use serde::Deserialize;
+use std::time::Duration;
+
+/// How much replication may do at once, and how long it waits for what.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Blobs of this size and more count as large: few of them travel at once.
+    pub large_bytes: u64,
+    /// How many large blobs the worker fetches at once.
+    pub large_fetches: usize,
+    /// How many other blobs the worker fetches at once.
+    pub small_fetches: usize,
+    /// How many transfers may exist at once, those that pulls began included; beyond it a pull is answered "busy".
+    pub max_fetches: usize,
+    /// How many pulls may stream through without being stored (no room on the disk); beyond it a pull is "busy".
+    pub max_passthroughs: usize,
+    /// How many reads of peers are served at once; beyond it a peer is told "busy" and takes another holder.
+    pub max_served: usize,
+    /// How long a holder may take to begin its answer.
+    pub open_timeout_ms: u64,
+    /// How long a transfer may stand still before its source is replaced.
+    pub stall_timeout_ms: u64,
+    /// How long a holder that failed is tried last.
+    pub suspect_ms: u64,
+    /// How often one transfer may start over after its bytes were wrong.
+    pub max_restarts: u32,
+    /// How many copies one confirmation may name.
+    pub confirm_batch: usize,
+    /// How long one confirmation may take before its outcome counts as unknown and it is proposed again.
+    pub confirm_timeout_ms: u64,
+    /// How many blobs may be known missing at once; what is beyond is found by the next scan.
+    pub max_planned: usize,
+    /// How many blobs one step of a scan reads.
+    pub scan_page: usize,
+    /// How often everything is compared with policy, whatever the events said.
+    pub rescan_ms: u64,
+    /// The first pause after a failed fetch; it doubles with every further failure of that blob.
+    pub backoff_ms: u64,
+    /// The longest pause after failed fetches.
+    pub max_backoff_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            large_bytes: 64 << 20,
+            large_fetches: 4,
+            small_fetches: 16,
+            max_fetches: 256,
+            max_passthroughs: 16,
+            max_served: 256,
+            open_timeout_ms: 5_000,
+            stall_timeout_ms: 10_000,
+            suspect_ms: 15_000,
+            max_restarts: 4,
+            confirm_batch: 256,
+            confirm_timeout_ms: 10_000,
+            max_planned: 100_000,
+            scan_page: 1_000,
+            rescan_ms: 60_000,
+            backoff_ms: 500,
+            max_backoff_ms: 60_000,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) const fn open_timeout(&self) -> Duration {
+        Duration::from_millis(self.open_timeout_ms)
+    }
+
+    pub(crate) const fn stall_timeout(&self) -> Duration {
+        Duration::from_millis(self.stall_timeout_ms)
+    }
+
+    pub(crate) const fn confirm_timeout(&self) -> Duration {
+        Duration::from_millis(self.confirm_timeout_ms)
+    }
+
+    pub(crate) const fn rescan(&self) -> Duration {
+        Duration::from_millis(self.rescan_ms)
+    }
+
+    /// The pause before the next try of a blob that failed so many times in a row.
+    pub(crate) fn backoff(&self, failures: u32) -> Duration {
+        let doubled = self.backoff_ms.saturating_mul(1_u64 << failures.saturating_sub(1).min(20));
+        Duration::from_millis(doubled.min(self.max_backoff_ms))
+    }
+}
