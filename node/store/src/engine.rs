@@ -1,0 +1,1 @@
+//! What the two RocksDB databases have in common.
