@@ -1,1 +1,22 @@
-//! Black box: real processes, faults, oracles, invariants
+//! Black box: real `portolan` processes, real clients, faults, and what the promises say about them.
+//!
+//! Nothing of the node is imported but `oci` (digests): a test sees what a user sees. In reading order:
+//!
+//! - [`cluster`] starts `portolan dev`, kills and restarts its nodes;
+//! - [`client`] is a small registry client that knows nothing but HTTP;
+//! - [`image`] makes seeded images, [`layout`] writes them as OCI layouts for the real clients;
+//! - [`tool`] runs other programs under a deadline;
+//! - [`wait`] waits for conditions.
+
+pub mod client;
+pub mod cluster;
+pub mod image;
+pub mod layout;
+pub mod tool;
+pub mod wait;
+
+/// Everything that can go wrong in a test's surroundings; tests only print it.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// A result whose error is only printed.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,312 @@
+//! A cluster of real processes: `portolan dev`, whose nodes can be killed and brought back.
+
+use crate::client::Registry;
+use crate::wait;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// How long a cluster may take until it is ready, and a node until it is back.
+pub const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A node, as `portolan dev --json` names it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Node {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+    /// Where clients reach it, `host:port`.
+    pub registry: String,
+    /// Where operators reach it, `host:port`.
+    pub ops: String,
+    /// Where its peers reach it, `host:port`.
+    pub peer: String,
+    /// Its process.
+    pub pid: i32,
+    /// Its data folder.
+    pub data: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    nodes: Vec<Node>,
+}
+
+/// A running cluster. Dropping it kills what is left of it.
+pub struct Cluster {
+    dev: Child,
+    nodes: Vec<Node>,
+    restarted: HashMap<usize, Child>,
+    folder: PathBuf,
+    base_port: u16,
+    options: Vec<String>,
+    environment: Vec<(String, String)>,
+    // Last, so that the processes are gone before their folder.
+    _own_folder: Option<TempDir>,
+}
+
+/// How a cluster is started.
+#[derive(Default)]
+pub struct Options {
+    /// Regions; empty for the three of `portolan dev`.
+    pub regions: Vec<&'static str>,
+    /// A folder to keep the data in; a temporary one when there is none.
+    pub folder: Option<PathBuf>,
+    /// Settings by environment, for every node.
+    pub environment: Vec<(&'static str, String)>,
+}
+
+/// The binary under test: `PORTOLAN_BIN`, else beside the test's own target folder.
+#[must_use]
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("PORTOLAN_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().unwrap_or_default();
+    test.ancestors().nth(2).unwrap_or(Path::new(".")).join("portolan")
+}
+
+impl Cluster {
+    /// Starts one and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready in time.
+    pub async fn start(options: Options) -> crate::Result<Self> {
+        let (folder, own_folder) = match options.folder {
+            Some(folder) => (folder, None),
+            None => {
+                let own = TempDir::with_prefix("portolan-chaos")?;
+                (own.path().join("data"), Some(own))
+            }
+        };
+        let mut arguments = Vec::new();
+        if !options.regions.is_empty() {
+            arguments.extend(["--regions".to_owned(), options.regions.join(",")]);
+        }
+        let environment: Vec<_> = options.environment.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let base_port = free_base_port()?;
+        let (dev, nodes) = launch(&folder, base_port, &arguments, &environment).await?;
+        Ok(Self {
+            dev,
+            nodes,
+            restarted: HashMap::new(),
+            folder,
+            base_port,
+            options: arguments,
+            environment,
+            _own_folder: own_folder,
+        })
+    }
+
+    /// Its nodes, in the order of their ids.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// A client of one node.
+    #[must_use]
+    pub fn registry(&self, node: usize) -> Registry {
+        Registry::new(&self.nodes[node].registry, Duration::from_secs(30))
+    }
+
+    /// A client of one node's ops port.
+    #[must_use]
+    pub fn ops(&self, node: usize) -> Registry {
+        Registry::new(&self.nodes[node].ops, Duration::from_secs(5))
+    }
+
+    /// Kills a node with SIGKILL and waits until the process is gone.
+    ///
+    /// # Errors
+    /// When it does not go.
+    pub async fn kill(&mut self, node: usize) -> crate::Result<()> {
+        if let Some(mut child) = self.restarted.remove(&node) {
+            child.kill().await?;
+            return Ok(());
+        }
+        let pid = Pid::from_raw(self.nodes[node].pid).ok_or("a pid of 0")?;
+        kill_process(pid, Signal::KILL)?;
+        wait::until("the killed process to be gone", Duration::from_secs(10), || async move {
+            if test_kill_process(pid).is_err() { Ok(()) } else { Err(format!("process {pid:?} is there")) }
+        })
+        .await
+    }
+
+    /// Kills `portolan dev` itself with SIGKILL.
+    ///
+    /// # Errors
+    /// When it does not go.
+    pub async fn kill_parent(&mut self) -> crate::Result<()> {
+        Ok(self.dev.kill().await?)
+    }
+
+    /// Empties a killed node's folder, its configuration and certificates aside: a lost disk.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn lose_disk(&self, node: usize) -> crate::Result<()> {
+        for entry in std::fs::read_dir(&self.nodes[node].data)? {
+            let path = entry?.path();
+            let kept = path.extension().is_some_and(|ending| ["toml", "pem", "key", "crt", "log"].iter().any(|kept| ending == *kept));
+            if path.is_dir() && path.file_name().is_none_or(|name| name != "tls") {
+                std::fs::remove_dir_all(path)?;
+            } else if !kept && path.is_file() {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings a killed node back with its own configuration; does not wait for it.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn restart(&mut self, node: usize) -> crate::Result<()> {
+        let data = &self.nodes[node].data;
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("restarted.log"))?;
+        let child = Command::new(binary())
+            .args(["serve", "--config"])
+            .arg(data.join("portolan.toml"))
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()?;
+        self.restarted.insert(node, child);
+        Ok(())
+    }
+
+    /// Waits until a node serves pulls.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn wait_ready(&self, node: usize) -> crate::Result<()> {
+        self.wait_status(node, "/readyz").await
+    }
+
+    /// Waits until a node takes pushes.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn wait_writable(&self, node: usize) -> crate::Result<()> {
+        self.wait_status(node, "/readyz/write").await
+    }
+
+    async fn wait_status(&self, node: usize, path: &str) -> crate::Result<()> {
+        let ops = self.ops(node);
+        wait::until(&format!("{path} of {}", self.nodes[node].name), READY_WITHIN, || async {
+            match ops.get(path).await {
+                Ok(answer) if answer.status().is_success() => Ok(()),
+                Ok(answer) => Err(answer.status().to_string()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await
+    }
+
+    /// Stops everything with SIGTERM, as Ctrl-C would, and gives the exit code of `portolan dev`.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn stop(&mut self) -> crate::Result<Option<i32>> {
+        for child in self.restarted.values_mut() {
+            terminate(child).await?;
+        }
+        self.restarted.clear();
+        terminate(&mut self.dev).await
+    }
+
+    /// Starts the stopped cluster again on the same data and ports.
+    ///
+    /// # Errors
+    /// When it does not become ready in time.
+    pub async fn start_again(&mut self) -> crate::Result<()> {
+        let (dev, nodes) = launch(&self.folder, self.base_port, &self.options, &self.environment).await?;
+        (self.dev, self.nodes) = (dev, nodes);
+        Ok(())
+    }
+
+    /// Which node leads, by the cluster status of any node that answers.
+    ///
+    /// # Errors
+    /// When nobody knows one in time.
+    pub async fn leader(&self) -> crate::Result<usize> {
+        wait::until("a leader", READY_WITHIN, || async {
+            for node in &self.nodes {
+                let Ok(answer) = Registry::new(&node.registry, Duration::from_secs(2)).get("/api/v1/cluster").await else {
+                    continue;
+                };
+                let status: serde_json::Value = answer.json().await.map_err(|error| error.to_string())?;
+                let leader = status["leader"].as_u64();
+                if let Some(found) = self.nodes.iter().position(|node| Some(node.id) == leader) {
+                    return Ok(found);
+                }
+            }
+            Err("nobody knows one".to_owned())
+        })
+        .await
+    }
+}
+
+/// Sends SIGTERM and waits for the end.
+async fn terminate(child: &mut Child) -> crate::Result<Option<i32>> {
+    if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
+        kill_process(pid, Signal::TERM)?;
+    }
+    let status = tokio::time::timeout(READY_WITHIN, child.wait()).await.map_err(|_| "it ignores SIGTERM")??;
+    Ok(status.code())
+}
+
+async fn launch(
+    folder: &Path,
+    base_port: u16,
+    options: &[String],
+    environment: &[(String, String)],
+) -> crate::Result<(Child, Vec<Node>)> {
+    let mut dev = Command::new(binary())
+        .args(["dev", "--json", "--base-port", &base_port.to_string(), "--data"])
+        .arg(folder)
+        .args(options)
+        .envs(environment.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("{}: {error}", binary().display()))?;
+    let mut lines = BufReader::new(dev.stdout.take().ok_or("no standard output")?).lines();
+    let line = tokio::time::timeout(READY_WITHIN, lines.next_line())
+        .await
+        .map_err(|_| "portolan dev is not ready in time")??
+        .ok_or("portolan dev ended before it was ready")?;
+    let ready: Ready = serde_json::from_str(&line).map_err(|error| format!("{error} in {line}"))?;
+    Ok((dev, ready.nodes))
+}
+
+/// A base port whose range is free, so that clusters beside each other do not meet.
+fn free_base_port() -> crate::Result<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 50)? * 20;
+    for _ in 0..50 {
+        let base = 20_000 + (own + NEXT.fetch_add(20, Ordering::Relaxed)) % 1_900;
+        let free = (0..10).all(|node| {
+            [0, 2_000, 4_100].iter().all(|offset| TcpListener::bind(("127.0.0.1", base + offset + node)).is_ok())
+        });
+        if free {
+            return Ok(base);
+        }
+    }
+    Err("no free range of ports".into())
+}

@@ -1,0 +1,7 @@
+//! Black-box tests: each module starts real processes and breaks something.
+
+mod bad_days;
+mod clients;
+mod dev;
+mod kill_loop;
+mod memory;

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Every check of the project, with one summary at the end: formatting, lints, unit and integration tests, and the
+# black-box tests (real processes, SIGKILL, real clients). Installs what it needs on a bare Debian machine.
+#
+#   deploy/test.sh                 everything
+#   deploy/test.sh format lint     only these steps, of: format lint unit demo chaos clients
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=deploy/env.sh
+. deploy/env.sh
+need_build
+need busybox busybox-static
+need skopeo skopeo
+need dockerd docker.io
+need podman podman
+need debootstrap debootstrap
+need ip iproute2
+install_missing
+
+steps=("$@")
+[ "${#steps[@]}" -eq 0 ] && steps=(format lint unit demo chaos clients)
+logs="$(mktemp -d -t portolan-test.XXXXXX)"
+rows=() passed=0 failed=0 skipped=0
+
+# Sums cargo's "test result" lines of a log into passed, failed and skipped; a step without any counts as one test.
+count() {
+    local log=$1 status=$2 p f
+    p=$(awk '/^test result:/ {n += $4} END {print n + 0}' "$log")
+    f=$(awk '/^test result:/ {n += $6} END {print n + 0}' "$log")
+    if [ "$p" -eq 0 ] && [ "$f" -eq 0 ]; then [ "$status" -eq 0 ] && p=1 || f=1; fi
+    # A crash or a failed build leaves no line that counts it.
+    [ "$status" -ne 0 ] && [ "$f" -eq 0 ] && f=1
+    passed=$((passed + p)) failed=$((failed + f))
+    skipped=$((skipped + $(grep -c '^skipped: ' "$log")))
+    counted="$p passed, $f failed"
+}
+
+step() {
+    local name=$1 started=$SECONDS status
+    shift
+    echo "== $name: $*"
+    "$@" 2>&1 | tee "$logs/$name.log"
+    status=${PIPESTATUS[0]}
+    count "$logs/$name.log" "$status"
+    rows+=("$(printf '%-8s %-4s %5ds  %s' "$name" "$([ "$status" -eq 0 ] && echo ok || echo FAIL)" $((SECONDS - started)) "$counted")")
+}
+
+run_demo() {
+    local data
+    data="$(mktemp -d -t portolan-demo.XXXXXX)"
+    "$CARGO_TARGET_DIR/release/portolan" dev --demo --data "$data" --base-port 15001
+    local status=$?
+    rm -rf "$data"
+    return $status
+}
+
+export PORTOLAN_BIN="$CARGO_TARGET_DIR/release/portolan"
+for name in "${steps[@]}"; do
+    case $name in
+        format) step format cargo fmt --all --check ;;
+        lint) step lint cargo clippy --release --locked --workspace --all-targets -- -D warnings ;;
+        unit) step unit cargo test --release --locked --workspace --exclude portolan-chaos-tests ;;
+        demo) step build cargo build --release --locked -p portolan && step demo run_demo ;;
+        # One at a time: each test starts a cluster of its own on two cores.
+        chaos) step chaos cargo test --release --locked -p portolan-chaos-tests --test it -- --nocapture --test-threads=1 --skip clients:: ;;
+        clients) step clients cargo test --release --locked -p portolan-chaos-tests --test it -- --nocapture --test-threads=1 clients:: ;;
+        *) echo "no such step: $name (format lint unit demo chaos clients)" >&2; exit 2 ;;
+    esac
+done
+
+echo
+echo "step     result time  tests"
+printf '%s\n' "${rows[@]}"
+grep -h '^skipped: ' "$logs"/*.log 2>/dev/null
+echo
+echo "$passed passed, $failed failed, $skipped skipped"
+rm -rf "$logs"
+[ "$failed" -eq 0 ]
