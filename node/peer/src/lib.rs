@@ -1,1 +1,41 @@
-//! The only home of tonic: calls between nodes
+//! Calls between nodes: the only home of tonic.
+//!
+//! Below it: any byte stream (mutual TLS over TCP, or a simulated network). Above it: consensus, replication and the
+//! registry, which call [`Peers`] and implement the traits in [`handlers`]. What may not be here: decisions about the
+//! cluster's state; payloads of Raft and proposals cross as opaque bytes.
+//!
+//! Every call and every answer carries the identity of the node that speaks, and a [`Guard`] at both ends checks it;
+//! only `hello` needs none. In reading order: [`message`] and [`handlers`] are what others see of it, [`identity`],
+//! [`rejection`] and [`guard`] say who may talk, [`peers`] is the client, [`server`] the server, [`io`], [`tls`] and
+//! [`memory`] are what they run over.
+
+pub mod config;
+pub mod error;
+pub mod guard;
+pub mod handlers;
+pub mod health;
+pub mod identity;
+pub mod io;
+pub mod memory;
+pub mod message;
+pub mod peers;
+pub mod rejection;
+pub mod server;
+pub mod tls;
+
+pub use config::Config;
+pub use error::PeerError;
+pub use guard::{Guard, IdentityTable};
+pub use handlers::{Answer, BlobHandler, ClusterHandler, Handlers, HelloHandler, RaftHandler};
+pub use health::Health;
+pub use identity::{Expected, LocalIdentity, PROTOCOL_VERSION, PeerIdentity};
+pub use io::{Connector, Io, PeerIo};
+pub use memory::MemoryNetwork;
+pub use message::{
+    HelloCall, HelloReply, Lane, Member, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob, SnapshotData,
+    SnapshotFile, SnapshotFrame, SnapshotHeader,
+};
+pub use peers::Peers;
+pub use rejection::{Rejection, RejectionKind, Side};
+pub use server::PeerServer;
+pub use tls::{TlsAcceptor, TlsConnector, TlsMaterial};

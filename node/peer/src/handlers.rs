@@ -1,0 +1,81 @@
+//! What the server calls. Implemented by the floors above, so that this crate depends on none of them.
+
+use crate::error::PeerError;
+use crate::identity::PeerIdentity;
+use crate::message::{HelloCall, HelloReply, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob, SnapshotFrame};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use portolan_oci::Digest;
+use std::sync::Arc;
+
+/// A handler's answer. The future is dropped when the caller gives up or its deadline passes.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, PeerError>>;
+
+/// Consensus.
+pub trait RaftHandler: Send + Sync + 'static {
+    /// Answers each request in order; must return the stream of answers without waiting for the first request. Both
+    /// streams end when the caller goes away. An error in `requests` is its last item.
+    fn append_stream(
+        &self,
+        from: PeerIdentity,
+        requests: BoxStream<'static, Result<Bytes, PeerError>>,
+    ) -> Answer<'_, BoxStream<'static, Result<Bytes, PeerError>>>;
+
+    /// A vote request.
+    fn vote(&self, from: PeerIdentity, request: Bytes) -> Answer<'_, Bytes>;
+
+    /// Whether a vote would be granted.
+    fn pre_vote(&self, from: PeerIdentity, request: Bytes) -> Answer<'_, Bytes>;
+
+    /// A request to take the leadership over.
+    fn transfer_leader(&self, from: PeerIdentity, request: Bytes) -> Answer<'_, Bytes>;
+
+    /// A snapshot. The frames have been checked: a header first, then every byte of every file in order. If the
+    /// stream ends without an error, it is complete; the files' SHA-256 are for the receiver to check.
+    fn snapshot(
+        &self,
+        from: PeerIdentity,
+        frames: BoxStream<'static, Result<SnapshotFrame, PeerError>>,
+    ) -> Answer<'_, Bytes>;
+}
+
+/// The cluster's own business.
+pub trait ClusterHandler: Send + Sync + 'static {
+    /// How this node is.
+    fn ping(&self, from: PeerIdentity) -> Answer<'_, PingReply>;
+
+    /// Proposes on behalf of a node that does not lead.
+    fn propose(&self, from: PeerIdentity, call: ProposeCall) -> Answer<'_, ProposeReply>;
+
+    /// A read index, confirmed by a quorum after this call came.
+    fn read_index(&self, from: PeerIdentity) -> Answer<'_, u64>;
+}
+
+/// Blobs.
+pub trait BlobHandler: Send + Sync + 'static {
+    /// Opens a blob from the offset asked for. Items may be of any size; they are read only as fast as the caller
+    /// takes them. An offset beyond the end is [`PeerError::Malformed`].
+    fn read_blob(&self, from: PeerIdentity, read: ReadBlob) -> Answer<'_, RemoteBlob>;
+
+    /// Somebody got bytes of this blob from here that did not match. Answers once the accusation is noted, not once
+    /// the file is hashed.
+    fn accuse(&self, from: PeerIdentity, digest: Digest) -> Answer<'_, ()>;
+}
+
+/// Answers `hello`, from the moment the port is bound.
+pub trait HelloHandler: Send + Sync + 'static {
+    /// What is known here.
+    fn hello(&self, call: HelloCall) -> BoxFuture<'_, HelloReply>;
+}
+
+/// All handlers but hello. Calls that come before they are set get [`PeerError::Starting`].
+#[derive(Clone)]
+pub struct Handlers {
+    /// Consensus.
+    pub raft: Arc<dyn RaftHandler>,
+    /// The cluster's own business.
+    pub cluster: Arc<dyn ClusterHandler>,
+    /// Blobs.
+    pub blobs: Arc<dyn BlobHandler>,
+}

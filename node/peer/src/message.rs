@@ -1,0 +1,162 @@
+//! What calls carry, in the terms of the floors above.
+
+use crate::error::PeerError;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use portolan_meta::id::NodeId;
+use portolan_oci::Digest;
+
+/// A member of the cluster as the client needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+    /// Its zone; empty when there is none.
+    pub zone: String,
+    /// Where its peer port is, `host:port`.
+    pub address: String,
+}
+
+/// Which connections a call goes over, so that bulk data never delays an election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Appends, votes and snapshots.
+    Raft,
+    /// Raft heartbeats.
+    Heartbeat,
+    /// Blobs, over several connections in turn.
+    Bulk,
+    /// Everything else.
+    Control,
+}
+
+/// A frame of a snapshot stream: one header, then the files' bytes in the header's order without gaps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotFrame {
+    /// The first frame.
+    Header(SnapshotHeader),
+    /// A piece of a file.
+    Data(SnapshotData),
+}
+
+/// What a snapshot consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotHeader {
+    /// What it is a snapshot of, opaque here.
+    pub meta: Bytes,
+    /// Its files.
+    pub files: Vec<SnapshotFile>,
+}
+
+/// A file of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotFile {
+    /// Its name, without a directory.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// SHA-256 of the whole.
+    pub sha256: [u8; 32],
+}
+
+/// A piece of a file of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotData {
+    /// Index into the header's files.
+    pub file: u32,
+    /// Where it begins in the file, in bytes.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// A proposal handed to the leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProposeCall {
+    /// Encoded by `portolan-meta`.
+    pub proposal: Bytes,
+}
+
+/// The leader's answer once it was applied there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProposeReply {
+    /// The log index at which it was applied.
+    pub index: u64,
+    /// Encoded by `portolan-meta`.
+    pub outcome: Bytes,
+}
+
+/// How a node is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PingReply {
+    /// The last log index in its state.
+    pub applied: u64,
+    /// Its term.
+    pub term: u64,
+    /// The leader as it knows it.
+    pub leader: Option<NodeId>,
+    /// Whether it could take uploads.
+    pub writable: bool,
+    /// Whether it could serve pulls.
+    pub ready: bool,
+    /// The version of its software.
+    pub version: String,
+}
+
+/// The question of a node that may have no identity yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HelloCall {
+    /// The asker's name in the configuration.
+    pub name: String,
+    /// The identity of its data folder, if it has one.
+    pub storage_uuid: Option<String>,
+}
+
+/// The answer to [`HelloCall`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HelloReply {
+    /// The answerer's name in its configuration.
+    pub name: String,
+    /// The cluster it belongs to, if it knows one.
+    pub cluster_id: Option<String>,
+    /// That cluster's epoch.
+    pub epoch: u64,
+    /// The data folder known under the asker's name.
+    pub known_storage_uuid: Option<String>,
+    /// The id known under the asker's name.
+    pub known_node: Option<NodeId>,
+    /// The names of the members it lists, in order.
+    pub members: Vec<String>,
+}
+
+/// Which bytes of which blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadBlob {
+    /// The blob.
+    pub digest: Digest,
+    /// The first byte wanted.
+    pub offset: u64,
+    /// How many bytes at most; `None`: up to the end.
+    pub limit: Option<u64>,
+    /// Whether the answerer may fetch what it lacks from a third node.
+    pub relay: bool,
+}
+
+/// A blob's bytes on their way between nodes: what a handler gives, and what a caller gets.
+pub struct RemoteBlob {
+    /// The size of the whole blob in bytes, whatever was asked for.
+    pub size: u64,
+    /// The bytes asked for. At the caller each item has passed its CRC32C; the stream ends without an error only when
+    /// all of them have come. Dropping it ends the transfer.
+    pub stream: BoxStream<'static, Result<Bytes, PeerError>>,
+}
+
+impl std::fmt::Debug for RemoteBlob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RemoteBlob").field("size", &self.size).finish_non_exhaustive()
+    }
+}
