@@ -7,16 +7,16 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 /// A running docker-registry; dropping it kills it and removes its data.
-pub struct DockerRegistry {
+pub(crate) struct DockerRegistry {
     process: Child,
     /// Where clients reach it, `host:port`.
-    pub address: String,
+    pub(crate) address: String,
     _folder: TempDir,
 }
 
 impl DockerRegistry {
     /// Starts one and waits until it answers.
-    pub async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let folder = TempDir::with_prefix("portolan-bench-peer")?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let address = format!("127.0.0.1:{port}");
@@ -41,11 +41,15 @@ impl DockerRegistry {
             reqwest::get(&url).await.map(|_| ()).map_err(|error| error.to_string())
         })
         .await?;
-        Ok(Self { process, address, _folder: folder })
+        Ok(Self {
+            process,
+            address,
+            _folder: folder,
+        })
     }
 
     /// Its process.
-    pub fn pid(&self) -> Result<i32> {
+    pub(crate) fn pid(&self) -> Result<i32> {
         Ok(i32::try_from(self.process.id().ok_or("docker-registry has ended")?)?)
     }
 }

@@ -7,24 +7,27 @@ use std::fs;
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Resident memory now, in MiB.
-pub fn resident_mib(pid: i32) -> Result<f64> {
+pub(crate) fn resident_mib(pid: i32) -> Result<f64> {
     status_mib(pid, "VmRSS:")
 }
 
 /// Peak resident memory, in MiB.
-pub fn peak_mib(pid: i32) -> Result<f64> {
+pub(crate) fn peak_mib(pid: i32) -> Result<f64> {
     status_mib(pid, "VmHWM:")
 }
 
 fn status_mib(pid: i32, field: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with(field)).ok_or_else(|| format!("no {field}"))?;
+    let line = status
+        .lines()
+        .find(|line| line.starts_with(field))
+        .ok_or_else(|| format!("no {field}"))?;
     let kib: f64 = line.split_whitespace().nth(1).ok_or("no figure")?.parse()?;
     Ok(kib / 1024.0)
 }
 
 /// CPU time used so far, in seconds, user and system together.
-pub fn cpu_seconds(pid: i32) -> Result<f64> {
+pub(crate) fn cpu_seconds(pid: i32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The command's name, in parentheses, may hold spaces; fields are counted behind it.
     let (_, fields) = stat.rsplit_once(") ").ok_or("an unknown form of /proc/PID/stat")?;

@@ -1,9 +1,9 @@
 //! The scenarios.
 
 use crate::peer::DockerRegistry;
+use crate::process;
 use crate::report::Report;
 use crate::transfer::{self, Payload};
-use crate::process;
 use indicatif::{ProgressBar, ProgressStyle};
 use portolan_chaos_tests::Result;
 use portolan_chaos_tests::client::Registry;
@@ -18,7 +18,7 @@ fn progress(what: &'static str, steps: usize) -> ProgressBar {
 }
 
 /// From `portolan dev` to ready, and each node's memory when nothing happens.
-pub async fn start(report: &mut Report, repetitions: usize) -> Result<()> {
+pub(crate) async fn start(report: &mut Report, repetitions: usize) -> Result<()> {
     let bar = progress("start", repetitions);
     let (mut seconds, mut idle) = (Vec::new(), Vec::new());
     for _ in 0..repetitions {
@@ -38,7 +38,7 @@ pub async fn start(report: &mut Report, repetitions: usize) -> Result<()> {
 }
 
 /// Peak memory of each node while one large blob goes in at the first and out at the last and the first.
-pub async fn memory(report: &mut Report, size_mib: u64) -> Result<()> {
+pub(crate) async fn memory(report: &mut Report, size_mib: u64) -> Result<()> {
     let bar = progress("memory", 3);
     let mut cluster = Cluster::start(Options::default()).await?;
     let payload = Payload::seeded(42, size_mib);
@@ -83,9 +83,13 @@ impl Series {
 }
 
 /// Push and pull of one large layer through one node, in turn with docker-registry, new bytes each time.
-pub async fn transfer(report: &mut Report, repetitions: usize, size_mib: u64) -> Result<()> {
+pub(crate) async fn transfer(report: &mut Report, repetitions: usize, size_mib: u64) -> Result<()> {
     let bar = progress("transfer", repetitions);
-    let mut cluster = Cluster::start(Options { regions: vec!["solo"], ..Options::default() }).await?;
+    let mut cluster = Cluster::start(Options {
+        regions: vec!["solo"],
+        ..Options::default()
+    })
+    .await?;
     let peer = DockerRegistry::start().await?;
     let (address, pid) = (cluster.nodes()[0].registry.clone(), cluster.nodes()[0].pid);
     let (mut ours, mut theirs) = (Series::default(), Series::default());
@@ -105,14 +109,22 @@ pub async fn transfer(report: &mut Report, repetitions: usize, size_mib: u64) ->
     bar.finish();
     ours.report(report, "portolan", size_mib);
     theirs.report(report, "docker-registry", size_mib);
-    report.add_ratio("push: portolan / docker-registry", &ours.push_seconds, &theirs.push_seconds);
-    report.add_ratio("pull: portolan / docker-registry", &ours.pull_seconds, &theirs.pull_seconds);
+    report.add_ratio(
+        "push: portolan / docker-registry",
+        &ours.push_seconds,
+        &theirs.push_seconds,
+    );
+    report.add_ratio(
+        "pull: portolan / docker-registry",
+        &ours.pull_seconds,
+        &theirs.pull_seconds,
+    );
     cluster.stop().await?;
     Ok(())
 }
 
 /// From SIGKILL of the leader to the first push that another node accepts.
-pub async fn failover(report: &mut Report, repetitions: usize) -> Result<()> {
+pub(crate) async fn failover(report: &mut Report, repetitions: usize) -> Result<()> {
     let bar = progress("failover", repetitions);
     let mut cluster = Cluster::start(Options::default()).await?;
     let mut seconds = Vec::new();

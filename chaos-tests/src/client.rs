@@ -72,7 +72,10 @@ impl Registry {
             .connect_timeout(Duration::from_secs(2))
             .build()
             .expect("a client without TLS needs nothing of the system");
-        Self { base: format!("http://{address}"), http }
+        Self {
+            base: format!("http://{address}"),
+            http,
+        }
     }
 
     /// Any request, by path.
@@ -99,14 +102,27 @@ impl Registry {
     /// # Errors
     /// The first step that failed.
     pub async fn push_blob(&self, repo: &str, blob: &Blob) -> Result<(), Failure> {
-        let head = self.http.head(format!("{}/v2/{repo}/blobs/{}", self.base, blob.digest)).send().await?;
+        let head = self
+            .http
+            .head(format!("{}/v2/{repo}/blobs/{}", self.base, blob.digest))
+            .send()
+            .await?;
         if head.status() == StatusCode::OK {
             return Ok(());
         }
-        let start = self.http.post(format!("{}/v2/{repo}/blobs/uploads/", self.base)).send().await?;
-        let session = location(expect(start, StatusCode::ACCEPTED).await?)?;
-        let patch = self.http.patch(self.absolute(&session)).body(blob.bytes.clone()).send().await?;
-        let session = location(expect(patch, StatusCode::ACCEPTED).await?)?;
+        let start = self
+            .http
+            .post(format!("{}/v2/{repo}/blobs/uploads/", self.base))
+            .send()
+            .await?;
+        let session = location(&expect(start, StatusCode::ACCEPTED).await?)?;
+        let patch = self
+            .http
+            .patch(self.absolute(&session))
+            .body(blob.bytes.clone())
+            .send()
+            .await?;
+        let session = location(&expect(patch, StatusCode::ACCEPTED).await?)?;
         let separator = if session.contains('?') { '&' } else { '?' };
         let finish = format!("{}{separator}digest={}", self.absolute(&session), blob.digest);
         expect(self.http.put(finish).send().await?, StatusCode::CREATED).await?;
@@ -138,7 +154,11 @@ impl Registry {
     /// # Errors
     /// When it is not 200, or the bytes are not those of the digest.
     pub async fn manifest(&self, repo: &str, reference: &str) -> Result<Pulled, Failure> {
-        let response = expect(self.get(&format!("/v2/{repo}/manifests/{reference}")).await?, StatusCode::OK).await?;
+        let response = expect(
+            self.get(&format!("/v2/{repo}/manifests/{reference}")).await?,
+            StatusCode::OK,
+        )
+        .await?;
         let digest = header(&response, "docker-content-digest").unwrap_or_default();
         let warning = header(&response, "warning");
         let bytes = response.bytes().await?.to_vec();
@@ -146,7 +166,9 @@ impl Registry {
         if real == digest {
             Ok(Pulled { digest, warning, bytes })
         } else {
-            Err(Failure::WrongBytes(format!("manifest {reference}: header says {digest}, bytes are {real}")))
+            Err(Failure::WrongBytes(format!(
+                "manifest {reference}: header says {digest}, bytes are {real}"
+            )))
         }
     }
 
@@ -172,7 +194,10 @@ impl Registry {
     pub async fn pull_and_compare(&self, repo: &str, tag: &str, image: &Image) -> Result<(), Failure> {
         let pulled = self.manifest(repo, tag).await?;
         if pulled.bytes != image.manifest.bytes {
-            return Err(Failure::WrongBytes(format!("{repo}:{tag} is {}, not {}", pulled.digest, image.manifest.digest)));
+            return Err(Failure::WrongBytes(format!(
+                "{repo}:{tag} is {}, not {}",
+                pulled.digest, image.manifest.digest
+            )));
         }
         for blob in image.blobs() {
             self.blob(repo, &blob.digest.to_string()).await?;
@@ -181,7 +206,11 @@ impl Registry {
     }
 
     fn absolute(&self, location: &str) -> String {
-        if location.starts_with("http") { location.to_owned() } else { format!("{}{location}", self.base) }
+        if location.starts_with("http") {
+            location.to_owned()
+        } else {
+            format!("{}{location}", self.base)
+        }
     }
 }
 
@@ -192,13 +221,21 @@ async fn expect(response: Response, wanted: StatusCode) -> Result<Response, Fail
     }
     let retry_after = header(&response, RETRY_AFTER.as_str());
     let body = response.text().await.unwrap_or_else(|error| error.to_string());
-    Err(Failure::Status { status, retry_after, body })
+    Err(Failure::Status {
+        status,
+        retry_after,
+        body,
+    })
 }
 
 fn header(response: &Response, name: &str) -> Option<String> {
-    response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    response
+        .headers()
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
 }
 
-fn location(response: Response) -> Result<String, Failure> {
-    header(&response, LOCATION.as_str()).ok_or_else(|| Failure::Broken("no Location".to_owned()))
+fn location(response: &Response) -> Result<String, Failure> {
+    header(response, LOCATION.as_str()).ok_or_else(|| Failure::Broken("no Location".to_owned()))
 }
