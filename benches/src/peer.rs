@@ -41,11 +41,7 @@ impl DockerRegistry {
             reqwest::get(&url).await.map(|_| ()).map_err(|error| error.to_string())
         })
         .await?;
-        Ok(Self {
-            process,
-            address,
-            _folder: folder,
-        })
+        Ok(Self { process, address, _folder: folder })
     }
 
     /// Its process.

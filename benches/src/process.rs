@@ -18,10 +18,7 @@ pub(crate) fn peak_mib(pid: i32) -> Result<f64> {
 
 fn status_mib(pid: i32, field: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find(|line| line.starts_with(field))
-        .ok_or_else(|| format!("no {field}"))?;
+    let line = status.lines().find(|line| line.starts_with(field)).ok_or_else(|| format!("no {field}"))?;
     let kib: f64 = line.split_whitespace().nth(1).ok_or("no figure")?.parse()?;
     Ok(kib / 1024.0)
 }

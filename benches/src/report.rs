@@ -23,11 +23,7 @@ pub(crate) struct Report {
 impl Report {
     /// Adds a figure.
     pub(crate) fn add(&mut self, name: impl Into<String>, unit: &'static str, values: Vec<f64>) {
-        self.figures.push(Figure {
-            name: name.into(),
-            unit,
-            values,
-        });
+        self.figures.push(Figure { name: name.into(), unit, values });
     }
 
     /// Adds the ratio of two series, pair by pair: both were measured in turn in the same run.
@@ -39,26 +35,14 @@ impl Report {
     /// Prints the table.
     pub(crate) fn print(&self) {
         let mut table = Table::new();
-        table
-            .load_preset(presets::UTF8_HORIZONTAL_ONLY)
-            .set_header(["figure", "unit", "min", "median", "max", "runs"]);
+        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(["figure", "unit", "min", "median", "max", "runs"]);
         for figure in &self.figures {
             let mut sorted = figure.values.clone();
             sorted.sort_by(f64::total_cmp);
-            let at = |index: usize| {
-                sorted
-                    .get(index)
-                    .map_or_else(String::new, |value| format!("{value:.2}"))
-            };
+            let at = |index: usize| sorted.get(index).map_or_else(String::new, |value| format!("{value:.2}"));
             let last = sorted.len().saturating_sub(1);
-            let row = [
-                figure.name.clone(),
-                figure.unit.to_owned(),
-                at(0),
-                at(last / 2),
-                at(last),
-                sorted.len().to_string(),
-            ];
+            let row =
+                [figure.name.clone(), figure.unit.to_owned(), at(0), at(last / 2), at(last), sorted.len().to_string()];
             table.add_row(row);
         }
         for column in 2..6 {

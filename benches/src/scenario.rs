@@ -85,11 +85,7 @@ impl Series {
 /// Push and pull of one large layer through one node, in turn with docker-registry, new bytes each time.
 pub(crate) async fn transfer(report: &mut Report, repetitions: usize, size_mib: u64) -> Result<()> {
     let bar = progress("transfer", repetitions);
-    let mut cluster = Cluster::start(Options {
-        regions: vec!["solo"],
-        ..Options::default()
-    })
-    .await?;
+    let mut cluster = Cluster::start(Options { regions: vec!["solo"], ..Options::default() }).await?;
     let peer = DockerRegistry::start().await?;
     let (address, pid) = (cluster.nodes()[0].registry.clone(), cluster.nodes()[0].pid);
     let (mut ours, mut theirs) = (Series::default(), Series::default());
@@ -109,16 +105,8 @@ pub(crate) async fn transfer(report: &mut Report, repetitions: usize, size_mib: 
     bar.finish();
     ours.report(report, "portolan", size_mib);
     theirs.report(report, "docker-registry", size_mib);
-    report.add_ratio(
-        "push: portolan / docker-registry",
-        &ours.push_seconds,
-        &theirs.push_seconds,
-    );
-    report.add_ratio(
-        "pull: portolan / docker-registry",
-        &ours.pull_seconds,
-        &theirs.pull_seconds,
-    );
+    report.add_ratio("push: portolan / docker-registry", &ours.push_seconds, &theirs.push_seconds);
+    report.add_ratio("pull: portolan / docker-registry", &ours.pull_seconds, &theirs.pull_seconds);
     cluster.stop().await?;
     Ok(())
 }

@@ -32,10 +32,7 @@ impl Payload {
                 Bytes::from(chunk)
             })
             .collect();
-        Self {
-            chunks,
-            digest: hasher.finish(),
-        }
+        Self { chunks, digest: hasher.finish() }
     }
 
     /// Its length in bytes.
@@ -66,18 +63,11 @@ pub(crate) async fn push(address: &str, repo: &str, payload: &Payload) -> Result
     );
     let started = Instant::now();
     let base = format!("http://{address}");
-    let start = http
-        .post(format!("{base}/v2/{repo}/blobs/uploads/"))
-        .send()
-        .await?
-        .error_for_status()?;
+    let start = http.post(format!("{base}/v2/{repo}/blobs/uploads/")).send().await?.error_for_status()?;
     let session = location(&base, &start)?;
     let chunks = payload.chunks.clone();
     let body = futures::stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>));
-    let patch = http
-        .patch(session)
-        .header("content-length", payload.len())
-        .body(reqwest::Body::wrap_stream(body));
+    let patch = http.patch(session).header("content-length", payload.len()).body(reqwest::Body::wrap_stream(body));
     let session = location(&base, &patch.send().await?.error_for_status()?)?;
     let separator = if session.contains('?') { '&' } else { '?' };
     let put = http.put(format!("{session}{separator}digest={layer}")).send().await?;
@@ -112,18 +102,10 @@ pub(crate) async fn verify(address: &str, repo: &str, payload: &Payload) -> Resu
     while let Some(chunk) = answer.chunk().await? {
         hasher.update(&chunk);
     }
-    if hasher.finish() == payload.digest {
-        Ok(())
-    } else {
-        Err(format!("{address} served wrong bytes").into())
-    }
+    if hasher.finish() == payload.digest { Ok(()) } else { Err(format!("{address} served wrong bytes").into()) }
 }
 
 fn location(base: &str, answer: &reqwest::Response) -> Result<String> {
     let location = answer.headers().get("location").ok_or("no Location")?.to_str()?;
-    Ok(if location.starts_with("http") {
-        location.to_owned()
-    } else {
-        format!("{base}{location}")
-    })
+    Ok(if location.starts_with("http") { location.to_owned() } else { format!("{base}{location}") })
 }

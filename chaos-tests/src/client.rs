@@ -72,10 +72,7 @@ impl Registry {
             .connect_timeout(Duration::from_secs(2))
             .build()
             .expect("a client without TLS needs nothing of the system");
-        Self {
-            base: format!("http://{address}"),
-            http,
-        }
+        Self { base: format!("http://{address}"), http }
     }
 
     /// Any request, by path.
@@ -102,26 +99,13 @@ impl Registry {
     /// # Errors
     /// The first step that failed.
     pub async fn push_blob(&self, repo: &str, blob: &Blob) -> Result<(), Failure> {
-        let head = self
-            .http
-            .head(format!("{}/v2/{repo}/blobs/{}", self.base, blob.digest))
-            .send()
-            .await?;
+        let head = self.http.head(format!("{}/v2/{repo}/blobs/{}", self.base, blob.digest)).send().await?;
         if head.status() == StatusCode::OK {
             return Ok(());
         }
-        let start = self
-            .http
-            .post(format!("{}/v2/{repo}/blobs/uploads/", self.base))
-            .send()
-            .await?;
+        let start = self.http.post(format!("{}/v2/{repo}/blobs/uploads/", self.base)).send().await?;
         let session = location(&expect(start, StatusCode::ACCEPTED).await?)?;
-        let patch = self
-            .http
-            .patch(self.absolute(&session))
-            .body(blob.bytes.clone())
-            .send()
-            .await?;
+        let patch = self.http.patch(self.absolute(&session)).body(blob.bytes.clone()).send().await?;
         let session = location(&expect(patch, StatusCode::ACCEPTED).await?)?;
         let separator = if session.contains('?') { '&' } else { '?' };
         let finish = format!("{}{separator}digest={}", self.absolute(&session), blob.digest);
@@ -154,11 +138,7 @@ impl Registry {
     /// # Errors
     /// When it is not 200, or the bytes are not those of the digest.
     pub async fn manifest(&self, repo: &str, reference: &str) -> Result<Pulled, Failure> {
-        let response = expect(
-            self.get(&format!("/v2/{repo}/manifests/{reference}")).await?,
-            StatusCode::OK,
-        )
-        .await?;
+        let response = expect(self.get(&format!("/v2/{repo}/manifests/{reference}")).await?, StatusCode::OK).await?;
         let digest = header(&response, "docker-content-digest").unwrap_or_default();
         let warning = header(&response, "warning");
         let bytes = response.bytes().await?.to_vec();
@@ -166,9 +146,7 @@ impl Registry {
         if real == digest {
             Ok(Pulled { digest, warning, bytes })
         } else {
-            Err(Failure::WrongBytes(format!(
-                "manifest {reference}: header says {digest}, bytes are {real}"
-            )))
+            Err(Failure::WrongBytes(format!("manifest {reference}: header says {digest}, bytes are {real}")))
         }
     }
 
@@ -180,11 +158,7 @@ impl Registry {
         let response = expect(self.get(&format!("/v2/{repo}/blobs/{digest}")).await?, StatusCode::OK).await?;
         let bytes = response.bytes().await?.to_vec();
         let real = Digest::sha256_of(&bytes).to_string();
-        if real == digest {
-            Ok(bytes)
-        } else {
-            Err(Failure::WrongBytes(format!("blob {digest}: bytes are {real}")))
-        }
+        if real == digest { Ok(bytes) } else { Err(Failure::WrongBytes(format!("blob {digest}: bytes are {real}"))) }
     }
 
     /// Pulls an image by tag and compares every byte.
@@ -206,11 +180,7 @@ impl Registry {
     }
 
     fn absolute(&self, location: &str) -> String {
-        if location.starts_with("http") {
-            location.to_owned()
-        } else {
-            format!("{}{location}", self.base)
-        }
+        if location.starts_with("http") { location.to_owned() } else { format!("{}{location}", self.base) }
     }
 }
 
@@ -221,19 +191,11 @@ async fn expect(response: Response, wanted: StatusCode) -> Result<Response, Fail
     }
     let retry_after = header(&response, RETRY_AFTER.as_str());
     let body = response.text().await.unwrap_or_else(|error| error.to_string());
-    Err(Failure::Status {
-        status,
-        retry_after,
-        body,
-    })
+    Err(Failure::Status { status, retry_after, body })
 }
 
 fn header(response: &Response, name: &str) -> Option<String> {
-    response
-        .headers()
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned)
+    response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 fn location(response: &Response) -> Result<String, Failure> {

@@ -94,11 +94,7 @@ impl Cluster {
         if !options.regions.is_empty() {
             arguments.extend(["--regions".to_owned(), options.regions.join(",")]);
         }
-        let environment: Vec<_> = options
-            .environment
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect();
+        let environment: Vec<_> = options.environment.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let base_port = free_base_port()?;
         let (dev, nodes) = launch(&folder, base_port, &arguments, &environment).await?;
         Ok(Self {
@@ -142,17 +138,9 @@ impl Cluster {
         }
         let pid = Pid::from_raw(self.nodes[node].pid).ok_or("a pid of 0")?;
         kill_process(pid, Signal::KILL)?;
-        wait::until(
-            "the killed process to be gone",
-            Duration::from_secs(10),
-            || async move {
-                if test_kill_process(pid).is_err() {
-                    Ok(())
-                } else {
-                    Err(format!("process {pid:?} is there"))
-                }
-            },
-        )
+        wait::until("the killed process to be gone", Duration::from_secs(10), || async move {
+            if test_kill_process(pid).is_err() { Ok(()) } else { Err(format!("process {pid:?} is there")) }
+        })
         .await
     }
 
@@ -189,10 +177,7 @@ impl Cluster {
     /// When the process cannot be started.
     pub fn restart(&mut self, node: usize) -> crate::Result<()> {
         let data = &self.nodes[node].data;
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(data.join("restarted.log"))?;
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("restarted.log"))?;
         let child = Command::new(binary())
             .args(["serve", "--config"])
             .arg(data.join("portolan.toml"))
@@ -224,17 +209,13 @@ impl Cluster {
 
     async fn wait_status(&self, node: usize, path: &str) -> crate::Result<()> {
         let ops = self.ops(node);
-        wait::until(
-            &format!("{path} of {}", self.nodes[node].name),
-            READY_WITHIN,
-            || async {
-                match ops.get(path).await {
-                    Ok(answer) if answer.status().is_success() => Ok(()),
-                    Ok(answer) => Err(answer.status().to_string()),
-                    Err(error) => Err(error.to_string()),
-                }
-            },
-        )
+        wait::until(&format!("{path} of {}", self.nodes[node].name), READY_WITHIN, || async {
+            match ops.get(path).await {
+                Ok(answer) if answer.status().is_success() => Ok(()),
+                Ok(answer) => Err(answer.status().to_string()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
         .await
     }
 
@@ -267,9 +248,7 @@ impl Cluster {
     pub async fn leader(&self) -> crate::Result<usize> {
         wait::until("a leader", READY_WITHIN, || async {
             for node in &self.nodes {
-                let Ok(answer) = Registry::new(&node.registry, Duration::from_secs(2))
-                    .get("/api/v1/cluster")
-                    .await
+                let Ok(answer) = Registry::new(&node.registry, Duration::from_secs(2)).get("/api/v1/cluster").await
                 else {
                     continue;
                 };
@@ -290,9 +269,7 @@ async fn terminate(child: &mut Child) -> crate::Result<Option<i32>> {
     if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
         kill_process(pid, Signal::TERM)?;
     }
-    let status = tokio::time::timeout(READY_WITHIN, child.wait())
-        .await
-        .map_err(|_| "it ignores SIGTERM")??;
+    let status = tokio::time::timeout(READY_WITHIN, child.wait()).await.map_err(|_| "it ignores SIGTERM")??;
     Ok(status.code())
 }
 
@@ -328,9 +305,7 @@ fn free_base_port() -> crate::Result<u16> {
     for _ in 0..50 {
         let base = 20_000 + (own + NEXT.fetch_add(20, Ordering::Relaxed)) % 1_900;
         let free = (0..10).all(|node| {
-            [0, 2_000, 4_100]
-                .iter()
-                .all(|offset| TcpListener::bind(("127.0.0.1", base + offset + node)).is_ok())
+            [0, 2_000, 4_100].iter().all(|offset| TcpListener::bind(("127.0.0.1", base + offset + node)).is_ok())
         });
         if free {
             return Ok(base);

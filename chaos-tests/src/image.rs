@@ -27,10 +27,7 @@ impl Blob {
     /// A blob of these bytes.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self {
-            digest: Digest::sha256_of(&bytes),
-            bytes,
-        }
+        Self { digest: Digest::sha256_of(&bytes), bytes }
     }
 }
 
@@ -71,11 +68,7 @@ impl Image {
             "config": descriptor(CONFIG, &config),
             "layers": layers.iter().map(|layer| descriptor(LAYER, layer)).collect::<Vec<_>>(),
         })));
-        Self {
-            config,
-            layers,
-            manifest,
-        }
+        Self { config, layers, manifest }
     }
 
     /// Config and layers.
@@ -95,9 +88,7 @@ pub fn index(images: &[(Image, &str)]) -> Blob {
             entry
         })
         .collect();
-    Blob::new(to_bytes(
-        &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}),
-    ))
+    Blob::new(to_bytes(&json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests})))
 }
 
 fn descriptor(media_type: &str, blob: &Blob) -> serde_json::Value {
@@ -118,8 +109,6 @@ fn random_layer(random: &mut StdRng, size: usize) -> Blob {
     header.set_cksum();
     let mut builder = tar::Builder::new(Vec::with_capacity(size + 2048));
     let name = format!("data-{:016x}", random.random::<u64>());
-    builder
-        .append_data(&mut header, name, content.as_slice())
-        .expect("a Vec takes every write");
+    builder.append_data(&mut header, name, content.as_slice()).expect("a Vec takes every write");
     Blob::new(builder.into_inner().expect("a Vec takes every write"))
 }

@@ -38,10 +38,7 @@ fn write_blobs<'a>(folder: &Path, blobs: impl IntoIterator<Item = &'a Blob>) -> 
 }
 
 fn write_entry(folder: &Path, media_type: &str, manifest: &Blob, tag: &str) -> crate::Result<()> {
-    fs::write(
-        folder.join("oci-layout"),
-        json!({"imageLayoutVersion": "1.0.0"}).to_string(),
-    )?;
+    fs::write(folder.join("oci-layout"), json!({"imageLayoutVersion": "1.0.0"}).to_string())?;
     let index = json!({
         "schemaVersion": 2,
         "manifests": [{

@@ -24,40 +24,21 @@ async fn without_a_quorum_pulls_go_on_and_pushes_are_told_when_to_retry() -> Res
     cluster.kill(1).await?;
 
     let digest = image.manifest.digest.to_string();
-    assert_eq!(
-        survivor.manifest(REPO, &digest).await?.bytes,
-        image.manifest.bytes,
-        "digests go on"
-    );
+    assert_eq!(survivor.manifest(REPO, &digest).await?.bytes, image.manifest.bytes, "digests go on");
     for blob in image.blobs() {
         survivor.blob(REPO, &blob.digest.to_string()).await?;
     }
     let stale = survivor.manifest(REPO, "v1").await?;
     assert_eq!(stale.bytes, image.manifest.bytes);
-    assert!(
-        stale.warning.is_some_and(|warning| warning.starts_with("299 ")),
-        "a stale answer says so"
-    );
+    assert!(stale.warning.is_some_and(|warning| warning.starts_with("299 ")), "a stale answer says so");
 
     let unknown_tag = survivor.manifest(REPO, "never-seen").await;
-    assert!(
-        matches!(unknown_tag, Err(Failure::Status { status, .. }) if status == 503),
-        "{unknown_tag:?}"
-    );
-    let unknown_blob = survivor
-        .blob(REPO, &Blob::new(b"never seen".to_vec()).digest.to_string())
-        .await;
-    assert!(
-        matches!(unknown_blob, Err(Failure::Status { status, .. }) if status == 503),
-        "{unknown_blob:?}"
-    );
+    assert!(matches!(unknown_tag, Err(Failure::Status { status, .. }) if status == 503), "{unknown_tag:?}");
+    let unknown_blob = survivor.blob(REPO, &Blob::new(b"never seen".to_vec()).digest.to_string()).await;
+    assert!(matches!(unknown_blob, Err(Failure::Status { status, .. }) if status == 503), "{unknown_blob:?}");
     let refused = survivor.push(REPO, "v2", &Image::seeded(8, &[1_000])).await;
     match refused {
-        Err(Failure::Status {
-            status,
-            retry_after: Some(seconds),
-            ..
-        }) => {
+        Err(Failure::Status { status, retry_after: Some(seconds), .. }) => {
             assert_eq!(status, 503);
             assert!(seconds.parse::<u32>().is_ok(), "Retry-After: {seconds}");
         }
@@ -80,12 +61,7 @@ impl Tmpfs {
         let folder = tempfile::Builder::new().prefix("portolan-tmpfs").tempdir()?.keep();
         let size = format!("size={size_mib}m");
         let target = folder.to_string_lossy().into_owned();
-        tool::run(
-            Duration::from_secs(5),
-            "mount",
-            &["-t", "tmpfs", "-o", &size, "tmpfs", &target],
-        )
-        .await?;
+        tool::run(Duration::from_secs(5), "mount", &["-t", "tmpfs", "-o", &size, "tmpfs", &target]).await?;
         Ok(Self(folder))
     }
 }
@@ -130,11 +106,7 @@ async fn a_full_disk_fails_the_upload_cleanly_and_keeps_serving() -> Result<()> 
     wait::until("the partial upload to be gone", Duration::from_secs(30), || async {
         let free = rustix::fs::statvfs(&disk.0).map_err(|error| error.to_string())?;
         let free_mib = (free.f_bavail * free.f_frsize) >> 20;
-        if free_mib > 128 {
-            Ok(())
-        } else {
-            Err(format!("{free_mib} MiB free"))
-        }
+        if free_mib > 128 { Ok(()) } else { Err(format!("{free_mib} MiB free")) }
     })
     .await?;
     cluster.wait_writable(0).await?;
@@ -151,10 +123,7 @@ async fn a_full_disk_fails_the_upload_cleanly_and_keeps_serving() -> Result<()> 
     })
     .await?;
     let refused = registry.push_blob(REPO, &Blob::new(vec![9; MIB])).await;
-    assert!(
-        matches!(&refused, Err(Failure::Status { status, .. }) if *status == 507),
-        "{refused:?}"
-    );
+    assert!(matches!(&refused, Err(Failure::Status { status, .. }) if *status == 507), "{refused:?}");
     registry.pull_and_compare(REPO, "fits", &image).await?;
     cluster.stop().await?;
     Ok(())

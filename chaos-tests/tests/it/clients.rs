@@ -16,15 +16,7 @@ const LONG: Duration = Duration::from_secs(300);
 async fn layer_of(root: &Path, arguments: &[&str]) -> Result<Blob> {
     let file = tempfile::NamedTempFile::new()?;
     let (root, archive) = (root.to_string_lossy(), file.path().to_string_lossy().into_owned());
-    let mut command = vec![
-        "-C",
-        &root,
-        "--sort=name",
-        "--numeric-owner",
-        "--mtime=@0",
-        "-cf",
-        &archive,
-    ];
+    let mut command = vec!["-C", &root, "--sort=name", "--numeric-owner", "--mtime=@0", "-cf", &archive];
     command.extend(arguments);
     tool::run(LONG, "tar", &command).await?;
     Ok(Blob::new(std::fs::read(file.path())?))
@@ -39,10 +31,7 @@ async fn busybox(architecture: &str) -> Result<Image> {
     for applet in ["sh", "echo", "cat", "ls"] {
         std::os::unix::fs::symlink("busybox", bin.join(applet))?;
     }
-    Ok(Image::of_layers(
-        vec![layer_of(root.path(), &["."]).await?],
-        architecture,
-    ))
+    Ok(Image::of_layers(vec![layer_of(root.path(), &["."]).await?], architecture))
 }
 
 /// A Debian system in three layers, some hundred MB; debootstrap's result is kept beside the build output.
@@ -51,20 +40,12 @@ async fn debian() -> Result<Image> {
     if !root.join("debootstrap-done").exists() {
         let _ = std::fs::remove_dir_all(&root);
         let target = root.to_string_lossy().into_owned();
-        tool::run(
-            LONG,
-            "debootstrap",
-            &["--variant=minbase", "--include=python3,git,perl", "bookworm", &target],
-        )
-        .await?;
+        tool::run(LONG, "debootstrap", &["--variant=minbase", "--include=python3,git,perl", "bookworm", &target])
+            .await?;
         std::fs::write(root.join("debootstrap-done"), "")?;
     }
     let layers = vec![
-        layer_of(
-            &root,
-            &["--exclude=./usr/share", "--exclude=./usr/lib", "--exclude=./dev", "."],
-        )
-        .await?,
+        layer_of(&root, &["--exclude=./usr/share", "--exclude=./usr/lib", "--exclude=./dev", "."]).await?,
         layer_of(&root, &["./usr/lib"]).await?,
         layer_of(&root, &["./usr/share"]).await?,
     ];
@@ -91,21 +72,8 @@ async fn skopeo_push(cluster: &Cluster, node: usize, source: &Path, name: &str) 
 async fn skopeo_pull_and_compare(cluster: &Cluster, node: usize, name: &str, image: &Image) -> Result<()> {
     let folder = TempDir::new()?;
     let target = format!("dir:{}", folder.path().display());
-    skopeo(
-        LONG,
-        &[
-            "copy",
-            "--src-tls-verify=false",
-            &reference(cluster, node, name),
-            &target,
-        ],
-    )
-    .await?;
-    assert_eq!(
-        std::fs::read(folder.path().join("manifest.json"))?,
-        image.manifest.bytes,
-        "manifest of {name}"
-    );
+    skopeo(LONG, &["copy", "--src-tls-verify=false", &reference(cluster, node, name), &target]).await?;
+    assert_eq!(std::fs::read(folder.path().join("manifest.json"))?, image.manifest.bytes, "manifest of {name}");
     for blob in image.blobs() {
         let bytes = std::fs::read(folder.path().join(blob.digest.hex()))?;
         assert!(bytes == blob.bytes, "blob {} of {name}", blob.digest);
@@ -126,51 +94,20 @@ async fn skopeo_copies_lists_inspects_and_deletes_across_regions() -> Result<()>
     skopeo_push(&cluster, 0, &one, "lib/busybox:v1").await?;
     skopeo_pull_and_compare(&cluster, 2, "lib/busybox:v1", &image).await?;
 
-    let inspected = skopeo(
-        SOON,
-        &[
-            "inspect",
-            "--tls-verify=false",
-            &reference(&cluster, 1, "lib/busybox:v1"),
-        ],
-    )
-    .await?;
+    let inspected = skopeo(SOON, &["inspect", "--tls-verify=false", &reference(&cluster, 1, "lib/busybox:v1")]).await?;
     assert!(inspected.contains(&image.manifest.digest.to_string()), "{inspected}");
     let far = reference(&cluster, 2, "lib/busybox");
     let tags = skopeo(SOON, &["list-tags", "--tls-verify=false", &far]).await?;
     assert!(tags.contains("v1"), "{tags}");
 
     // Registry to registry, from one region into a repository in another: blobs are mounted, not sent again.
-    let (from, to) = (
-        reference(&cluster, 1, "lib/busybox:v1"),
-        reference(&cluster, 2, "copied/busybox:v1"),
-    );
-    skopeo(
-        SOON,
-        &["copy", "--src-tls-verify=false", "--dest-tls-verify=false", &from, &to],
-    )
-    .await?;
+    let (from, to) = (reference(&cluster, 1, "lib/busybox:v1"), reference(&cluster, 2, "copied/busybox:v1"));
+    skopeo(SOON, &["copy", "--src-tls-verify=false", "--dest-tls-verify=false", &from, &to]).await?;
     skopeo_pull_and_compare(&cluster, 0, "copied/busybox:v1", &image).await?;
 
-    skopeo(
-        SOON,
-        &[
-            "delete",
-            "--tls-verify=false",
-            &reference(&cluster, 1, "lib/busybox:v1"),
-        ],
-    )
-    .await?;
+    skopeo(SOON, &["delete", "--tls-verify=false", &reference(&cluster, 1, "lib/busybox:v1")]).await?;
     for node in 0..3 {
-        let gone = skopeo(
-            SOON,
-            &[
-                "inspect",
-                "--tls-verify=false",
-                &reference(&cluster, node, "lib/busybox:v1"),
-            ],
-        )
-        .await;
+        let gone = skopeo(SOON, &["inspect", "--tls-verify=false", &reference(&cluster, node, "lib/busybox:v1")]).await;
         assert!(gone.is_err(), "deleted, but node {node} shows it");
     }
     skopeo_pull_and_compare(&cluster, 2, "copied/busybox:v1", &image).await?;
@@ -185,42 +122,23 @@ async fn an_index_of_two_platforms_arrives_whole() -> Result<()> {
     }
     let mut cluster = Cluster::start(Options::default()).await?;
     let folder = TempDir::new()?;
-    let images = [
-        (busybox("amd64").await?, "amd64"),
-        (Image::seeded(64, &[50_000]), "arm64"),
-    ];
+    let images = [(busybox("amd64").await?, "amd64"), (Image::seeded(64, &[50_000]), "arm64")];
     let index = layout::write_index(&folder.path().join("multi"), &images, "v1")?;
     skopeo_push(&cluster, 0, &folder.path().join("multi:v1"), "lib/multi:v1").await?;
     let registry = cluster.registry(2);
     assert_eq!(registry.manifest("lib/multi", "v1").await?.bytes, index.bytes);
     for (image, architecture) in &images {
         let digest = image.manifest.digest.to_string();
-        assert_eq!(
-            registry.manifest("lib/multi", &digest).await?.bytes,
-            image.manifest.bytes,
-            "{architecture}"
-        );
+        assert_eq!(registry.manifest("lib/multi", &digest).await?.bytes, image.manifest.bytes, "{architecture}");
         for blob in image.blobs() {
             registry.blob("lib/multi", &blob.digest.to_string()).await?;
         }
     }
     let target = format!("oci:{}:v1", folder.path().join("back").display());
-    skopeo(
-        SOON,
-        &[
-            "copy",
-            "--all",
-            "--src-tls-verify=false",
-            &reference(&cluster, 1, "lib/multi:v1"),
-            &target,
-        ],
-    )
-    .await?;
+    skopeo(SOON, &["copy", "--all", "--src-tls-verify=false", &reference(&cluster, 1, "lib/multi:v1"), &target])
+        .await?;
     let back = std::fs::read_to_string(folder.path().join("back/index.json"))?;
-    assert!(
-        back.contains(&index.digest.to_string()) && back.contains(image::INDEX),
-        "{back}"
-    );
+    assert!(back.contains(&index.digest.to_string()) && back.contains(image::INDEX), "{back}");
     cluster.stop().await?;
     Ok(())
 }
@@ -233,11 +151,7 @@ async fn a_debian_image_travels_while_a_node_is_killed_and_restarted() -> Result
     }
     let image = debian().await?;
     let total: usize = image.blobs().map(|blob| blob.bytes.len()).sum();
-    println!(
-        "a Debian image of {} MB in {} layers",
-        total / 1_000_000,
-        image.layers.len()
-    );
+    eprintln!("a Debian image of {} MB in {} layers", total / 1_000_000, image.layers.len());
     let mut cluster = Cluster::start(Options::default()).await?;
     let folder = TempDir::new()?;
     layout::write_image(&folder.path().join("debian"), &image, "v1")?;
@@ -248,19 +162,13 @@ async fn a_debian_image_travels_while_a_node_is_killed_and_restarted() -> Result
     let source = format!("oci:{}", folder.path().join("debian:v1").display());
     let target = reference(&cluster, 0, "lib/debian:v1");
     let push = tokio::spawn(async move {
-        skopeo(LONG, &["copy", "--dest-tls-verify=false", &source, &target])
-            .await
-            .map_err(|error| error.to_string())
+        skopeo(LONG, &["copy", "--dest-tls-verify=false", &source, &target]).await.map_err(|error| error.to_string())
     });
     let uploads = cluster.nodes()[0].data.clone();
     wait::until("an upload to be under way", SOON, || async {
         let folder = uploads.to_string_lossy();
         let found = tool::run(SOON, "find", &[&folder, "-path", "*/uploads/*", "-size", "+100k"]).await;
-        if found.is_ok_and(|files| !files.is_empty()) {
-            Ok(())
-        } else {
-            Err("no upload".to_owned())
-        }
+        if found.is_ok_and(|files| !files.is_empty()) { Ok(()) } else { Err("no upload".to_owned()) }
     })
     .await?;
     cluster.kill(victim).await?;
@@ -289,20 +197,8 @@ impl Docker {
         let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
         let log = std::fs::File::create(folder.path().join("dockerd.log"))?;
         let daemon = Command::new("dockerd")
-            .args([
-                "--bridge=none",
-                "--iptables=false",
-                "--data-root",
-                &path("data"),
-                "--exec-root",
-                &path("exec"),
-            ])
-            .args([
-                "--pidfile",
-                &path("pid"),
-                "--host",
-                &format!("unix://{}", path("socket")),
-            ])
+            .args(["--bridge=none", "--iptables=false", "--data-root", &path("data"), "--exec-root", &path("exec")])
+            .args(["--pidfile", &path("pid"), "--host", &format!("unix://{}", path("socket"))])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -310,11 +206,7 @@ impl Docker {
             .spawn()?;
         let docker = Self { daemon, folder };
         let started = wait::until("dockerd", SOON, || async {
-            docker
-                .run(&["version"])
-                .await
-                .map(|_| ())
-                .map_err(|error| error.to_string())
+            docker.run(&["version"]).await.map(|_| ()).map_err(|error| error.to_string())
         })
         .await;
         if let Err(error) = started {
@@ -334,18 +226,12 @@ impl Docker {
     /// What `docker pull` and `docker push` print as `digest: sha256:…`.
     async fn digest_of(&self, arguments: &[&str]) -> Result<String> {
         let output = self.run(arguments).await?.to_lowercase();
-        let found = output
-            .split_whitespace()
-            .find(|word| word.starts_with("sha256:") && word.len() == 71);
+        let found = output.split_whitespace().find(|word| word.starts_with("sha256:") && word.len() == 71);
         Ok(found.ok_or_else(|| format!("no digest in {output}"))?.to_owned())
     }
 
     async fn stop(mut self) -> Result<()> {
-        if let Some(pid) = self
-            .daemon
-            .id()
-            .and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?))
-        {
+        if let Some(pid) = self.daemon.id().and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)) {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         }
         tokio::time::timeout(SOON, self.daemon.wait()).await??;
@@ -371,9 +257,7 @@ async fn docker_pushes_in_one_region_and_pulls_in_the_others() -> Result<()> {
     let archive = tempfile::Builder::new().suffix(".tar").tempfile()?;
     std::fs::write(archive.path(), &busybox("amd64").await?.layers[0].bytes)?;
     let near = docker_name(&cluster, 0, "team/app:v1")?;
-    docker
-        .run(&["import", &archive.path().to_string_lossy(), &near])
-        .await?;
+    docker.run(&["import", &archive.path().to_string_lossy(), &near]).await?;
     let pushed = docker.digest_of(&["push", &near]).await?;
     for node in [1, 2] {
         let far = docker_name(&cluster, node, "team/app:v1")?;
@@ -382,20 +266,9 @@ async fn docker_pushes_in_one_region_and_pulls_in_the_others() -> Result<()> {
 
     // The region it was pushed in dies; another takes the next push and the last serves it.
     cluster.kill(0).await?;
-    let (second, last) = (
-        docker_name(&cluster, 1, "team/app:v2")?,
-        docker_name(&cluster, 2, "team/app:v2")?,
-    );
+    let (second, last) = (docker_name(&cluster, 1, "team/app:v2")?, docker_name(&cluster, 2, "team/app:v2")?);
     cluster.wait_writable(1).await?;
-    docker
-        .run(&[
-            "import",
-            "--change",
-            "CMD [\"/bin/sh\"]",
-            &archive.path().to_string_lossy(),
-            &second,
-        ])
-        .await?;
+    docker.run(&["import", "--change", "CMD [\"/bin/sh\"]", &archive.path().to_string_lossy(), &second]).await?;
     let pushed = docker.digest_of(&["push", &second]).await?;
     docker.run(&["rmi", "--force", &second]).await?;
     assert_eq!(docker.digest_of(&["pull", &last]).await?, pushed);
@@ -425,10 +298,7 @@ async fn podman_pushes_in_one_region_and_pulls_in_another() -> Result<()> {
     };
     std::fs::write(folder.path().join("root.tar"), &busybox("amd64").await?.layers[0].bytes)?;
     podman(&["import", &path("root.tar"), "app:v1"]).await?;
-    let (near, far) = (
-        reference(&cluster, 0, "team/podman:v1"),
-        reference(&cluster, 2, "team/podman:v1"),
-    );
+    let (near, far) = (reference(&cluster, 0, "team/podman:v1"), reference(&cluster, 2, "team/podman:v1"));
     podman(&["push", "--tls-verify=false", "app:v1", &near]).await?;
     let id = podman(&["inspect", "--format", "{{.Id}}", "app:v1"]).await?;
     let pulled = podman(&["pull", "--quiet", "--tls-verify=false", &far]).await?;

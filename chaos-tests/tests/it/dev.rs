@@ -18,10 +18,7 @@ async fn a_stopped_cluster_starts_again_with_nothing_lost() -> Result<()> {
     assert_eq!(code, Some(0), "SIGTERM is a clean end");
     cluster.start_again().await?;
     for node in 0..3 {
-        cluster
-            .registry(node)
-            .pull_and_compare("dev/kept", "v1", &image)
-            .await?;
+        cluster.registry(node).pull_and_compare("dev/kept", "v1", &image).await?;
     }
     cluster.stop().await?;
     Ok(())
@@ -29,11 +26,7 @@ async fn a_stopped_cluster_starts_again_with_nothing_lost() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn children_stop_when_their_parent_is_killed() -> Result<()> {
-    let mut cluster = Cluster::start(Options {
-        regions: vec!["solo"],
-        ..Options::default()
-    })
-    .await?;
+    let mut cluster = Cluster::start(Options { regions: vec!["solo"], ..Options::default() }).await?;
     let pid = cluster.nodes()[0].pid;
     cluster.kill_parent().await?;
     portolan_chaos_tests::wait::until("the child to end", WITHIN, || async {
@@ -51,16 +44,11 @@ async fn a_taken_port_is_named() -> Result<()> {
     let port = taken.local_addr()?.port();
     let folder = tempfile::tempdir()?;
     let mut dev = Command::new(binary());
-    dev.args(["dev", "--base-port", &port.to_string(), "--data"])
-        .arg(folder.path())
-        .kill_on_drop(true);
+    dev.args(["dev", "--base-port", &port.to_string(), "--data"]).arg(folder.path()).kill_on_drop(true);
     let output = tokio::time::timeout(WITHIN, dev.output()).await??;
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(
-        message.contains(&port.to_string()) && message.contains("--base-port"),
-        "{message}"
-    );
+    assert!(message.contains(&port.to_string()) && message.contains("--base-port"), "{message}");
     Ok(())
 }
 
@@ -85,10 +73,7 @@ async fn a_known_node_with_an_empty_folder_is_refused() -> Result<()> {
     let data = cluster.nodes()[2].data.clone();
     cluster.lose_disk(2)?;
     let mut serve = Command::new(binary());
-    serve
-        .args(["serve", "--config"])
-        .arg(data.join("portolan.toml"))
-        .kill_on_drop(true);
+    serve.args(["serve", "--config"]).arg(data.join("portolan.toml")).kill_on_drop(true);
     let output = tokio::time::timeout(WITHIN, serve.output()).await??;
     let message = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(2), "{message}");
@@ -110,19 +95,9 @@ async fn cluster_status_shows_every_node_and_the_leader() -> Result<()> {
     }
     for (node, expected) in status["nodes"].as_array().ok_or("nodes")?.iter().zip(cluster.nodes()) {
         assert_eq!(node["name"], expected.name.as_str());
-        for field in [
-            "id",
-            "name",
-            "region",
-            "zone",
-            "role",
-            "voter",
-            "state",
-            "applied",
-            "lag",
-            "last_seen_ms",
-            "version",
-        ] {
+        for field in
+            ["id", "name", "region", "zone", "role", "voter", "state", "applied", "lag", "last_seen_ms", "version"]
+        {
             assert!(node.get(field).is_some(), "{field} in {node}");
         }
     }

@@ -25,19 +25,13 @@ struct Ledger {
 
 /// `PORTOLAN_CHAOS_SEED` replays a run's choices; the seed of each run is printed.
 fn seed() -> u64 {
-    let seed = std::env::var("PORTOLAN_CHAOS_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(20_260_101);
-    println!("seed {seed} (replay with PORTOLAN_CHAOS_SEED={seed})");
+    let seed = std::env::var("PORTOLAN_CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_260_101);
+    eprintln!("seed {seed} (replay with PORTOLAN_CHAOS_SEED={seed})");
     seed
 }
 
 fn kills() -> usize {
-    std::env::var("PORTOLAN_CHAOS_KILLS")
-        .ok()
-        .and_then(|kills| kills.parse().ok())
-        .unwrap_or(50)
+    std::env::var("PORTOLAN_CHAOS_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(50)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,10 +56,7 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged() -> Result<()> {
         cluster.restart(victim)?;
         cluster.wait_ready(victim).await?;
         if kill % 10 == 0 {
-            println!(
-                "{kill} kills, {} pushes acknowledged",
-                ledger.count.load(Ordering::SeqCst)
-            );
+            eprintln!("{kill} kills, {} pushes acknowledged", ledger.count.load(Ordering::SeqCst));
         }
     }
     ledger.stop.store(true, Ordering::SeqCst);
@@ -82,11 +73,7 @@ async fn wait_for_pushes(ledger: &Ledger, more: usize) -> Result<()> {
     let goal = ledger.count.load(Ordering::SeqCst) + more;
     wait::until("pushes to be acknowledged", Duration::from_secs(60), || async {
         let count = ledger.count.load(Ordering::SeqCst);
-        if count >= goal {
-            Ok(())
-        } else {
-            Err(format!("{count} of {goal}"))
-        }
+        if count >= goal { Ok(()) } else { Err(format!("{count} of {goal}")) }
     })
     .await
 }
@@ -102,10 +89,7 @@ async fn push_until_stopped(pusher: u64, seed: u64, addresses: Vec<String>, ledg
         let tag = format!("p{pusher}-{number}");
         // A failed attempt is an unknown outcome; only what was acknowledged counts, so that the tag is tried again.
         while !ledger.stop.load(Ordering::SeqCst) {
-            let node = Registry::new(
-                &addresses[random.random_range(0..addresses.len())],
-                Duration::from_secs(20),
-            );
+            let node = Registry::new(&addresses[random.random_range(0..addresses.len())], Duration::from_secs(20));
             match node.push(REPO, &tag, &image).await {
                 Ok(()) => {
                     ledger.acked.lock().expect("no holder panics").push((tag, image));
@@ -125,11 +109,7 @@ async fn push_until_stopped(pusher: u64, seed: u64, addresses: Vec<String>, ledg
 /// Every node serves every acknowledged image, bit for bit.
 async fn check_everything(cluster: &Cluster, ledger: &Ledger) -> Result<()> {
     let acked = std::mem::take(&mut *ledger.acked.lock().expect("no holder panics"));
-    println!(
-        "checking {} acknowledged pushes at {} nodes",
-        acked.len(),
-        cluster.nodes().len()
-    );
+    eprintln!("checking {} acknowledged pushes at {} nodes", acked.len(), cluster.nodes().len());
     assert!(acked.len() >= kills(), "fewer pushes than kills: nothing was tested");
     for node in 0..cluster.nodes().len() {
         cluster.wait_writable(node).await?;

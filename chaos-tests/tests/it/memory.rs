@@ -13,10 +13,7 @@ const REPO: &str = "flat/memory";
 /// Peak resident memory of a process, in MiB.
 fn peak_mib(pid: i32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .ok_or("no VmHWM")?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).ok_or("no VmHWM")?;
     let kib: u64 = line.split_whitespace().nth(1).ok_or("no figure")?.parse()?;
     Ok(kib / 1024)
 }
@@ -43,11 +40,7 @@ async fn memory_is_flat_while_two_gibibytes_are_pushed_and_pulled() -> Result<()
     let http = reqwest::Client::new();
     let base = format!("http://{}", cluster.nodes()[0].registry);
 
-    let start = http
-        .post(format!("{base}/v2/{REPO}/blobs/uploads/"))
-        .send()
-        .await?
-        .error_for_status()?;
+    let start = http.post(format!("{base}/v2/{REPO}/blobs/uploads/")).send().await?.error_for_status()?;
     let session = start.headers()["location"].to_str()?.to_owned();
     let body = futures::stream::iter((0..SIZE_MIB).map(|number| Ok::<_, std::io::Error>(mebibyte(number))));
     let separator = if session.contains('?') { '&' } else { '?' };
@@ -75,7 +68,7 @@ async fn memory_is_flat_while_two_gibibytes_are_pushed_and_pulled() -> Result<()
     wait_until_everywhere(&cluster, digest.hex()).await?;
     for node in cluster.nodes() {
         let peak = peak_mib(node.pid)?;
-        println!("{}: peak {peak} MiB", node.name);
+        eprintln!("{}: peak {peak} MiB", node.name);
         assert!(peak < LIMIT_MIB, "{} peaked at {peak} MiB", node.name);
     }
     cluster.stop().await?;
@@ -97,11 +90,7 @@ async fn wait_until_everywhere(cluster: &Cluster, hex: String) -> Result<()> {
                 )
                 .await
                 .map_err(|error| error.to_string())?;
-                if found.is_empty() {
-                    Err("no file".to_owned())
-                } else {
-                    Ok(())
-                }
+                if found.is_empty() { Err("no file".to_owned()) } else { Ok(()) }
             }
         })
         .await?;
