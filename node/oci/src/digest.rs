@@ -129,12 +129,7 @@ impl FromStr for Digest {
     type Err = Invalid;
 
     fn from_str(value: &str) -> Result<Self, Invalid> {
-        let refuse = |reason| {
-            Err(Invalid::Digest {
-                value: shown(value),
-                reason,
-            })
-        };
+        let refuse = |reason| Err(Invalid::Digest { value: shown(value), reason });
         let Some((name, hex)) = value.split_once(':') else {
             return refuse("has no colon; it should read sha256:<64 hex characters>");
         };

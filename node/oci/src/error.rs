@@ -105,13 +105,7 @@ impl ErrorBody {
     /// A body with one entry and no detail.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            errors: vec![ErrorEntry {
-                code,
-                message: message.into(),
-                detail: None,
-            }],
-        }
+        Self { errors: vec![ErrorEntry { code, message: message.into(), detail: None }] }
     }
 
     /// The same with a detail on its first entry.

@@ -101,10 +101,7 @@ mod tests {
         assert!(Hasher::restore(Algorithm::Sha256, &sha512).is_none());
         assert!(Hasher::restore(Algorithm::Sha256, &sha256[1..]).is_none());
         assert!(Hasher::restore(Algorithm::Sha256, &[]).is_none());
-        assert!(
-            Hasher::restore(Algorithm::Sha256, &[0xff; 104]).is_none(),
-            "an impossible buffer position"
-        );
+        assert!(Hasher::restore(Algorithm::Sha256, &[0xff; 104]).is_none(), "an impossible buffer position");
     }
 
     proptest! {

@@ -44,6 +44,9 @@ pub enum ManifestError {
     /// Not JSON, or a field has another type or form than it should.
     #[error("the manifest does not parse: {0}")]
     Json(#[source] serde_json::Error),
+    /// JSON perhaps, but no object.
+    #[error("a manifest is a JSON object")]
+    NotAnObject,
     /// A media type that is none.
     #[error("{value} is not a media type")]
     MediaType {
@@ -93,6 +96,7 @@ impl ManifestError {
         match self {
             Self::Schema1 => ErrorCode::Unsupported,
             Self::Json(_)
+            | Self::NotAnObject
             | Self::MediaType { .. }
             | Self::MediaTypesDiffer { .. }
             | Self::SchemaVersion
@@ -139,11 +143,13 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Descrip
 /// # Errors
 /// [`ManifestError`]; nothing of the body is believed then.
 pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<ParsedManifest, ManifestError> {
-    let header = content_type
-        .map(media_type::essence)
-        .filter(|essence| !essence.is_empty());
+    let header = content_type.map(media_type::essence).filter(|essence| !essence.is_empty());
     if header.is_some_and(is_schema1) {
         return Err(ManifestError::Schema1);
+    }
+    // The derived code below would take an array of the fields as well, which no client reads as a manifest.
+    if body.trim_ascii_start().first().is_some_and(|&byte| byte != b'{') {
+        return Err(ManifestError::NotAnObject);
     }
     let fields: Fields = serde_json::from_slice(body).map_err(ManifestError::Json)?;
     if fields.fs_layers.is_some()
@@ -162,10 +168,7 @@ pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<ParsedManifest, 
 }
 
 fn is_schema1(media_type: &str) -> bool {
-    matches!(
-        media_type,
-        media_type::DOCKER_SCHEMA1 | media_type::DOCKER_SCHEMA1_SIGNED
-    )
+    matches!(media_type, media_type::DOCKER_SCHEMA1 | media_type::DOCKER_SCHEMA1_SIGNED)
 }
 
 fn shape(fields: &Fields) -> Result<Option<ManifestKind>, ManifestError> {
@@ -189,10 +192,9 @@ fn agreed_media_type(
         check_media_type(value)?;
     }
     match (header, body, kind) {
-        (Some(header), Some(body), _) if header != body => Err(ManifestError::MediaTypesDiffer {
-            header: shown(header),
-            body: shown(body),
-        }),
+        (Some(header), Some(body), _) if header != body => {
+            Err(ManifestError::MediaTypesDiffer { header: shown(header), body: shown(body) })
+        }
         (Some(said), _, _) | (None, Some(said), _) => Ok(said.to_owned()),
         (None, None, Some(ManifestKind::Image)) => Ok(media_type::OCI_MANIFEST.to_owned()),
         (None, None, Some(ManifestKind::Index)) => Ok(media_type::OCI_INDEX.to_owned()),
@@ -201,21 +203,12 @@ fn agreed_media_type(
 }
 
 fn check_media_type(value: &str) -> Result<(), ManifestError> {
-    if media_type::is_well_formed(value) {
-        Ok(())
-    } else {
-        Err(ManifestError::MediaType { value: shown(value) })
-    }
+    if media_type::is_well_formed(value) { Ok(()) } else { Err(ManifestError::MediaType { value: shown(value) }) }
 }
 
 /// A known type must have what it promises; every manifest must have one of the two shapes.
 fn check_shape(media_type: &str, fields: &Fields, kind: Option<ManifestKind>) -> Result<ManifestKind, ManifestError> {
-    let missing = |field| {
-        Err(ManifestError::Missing {
-            media_type: media_type.to_owned(),
-            field,
-        })
-    };
+    let missing = |field| Err(ManifestError::Missing { media_type: media_type.to_owned(), field });
     let versioned = match media_type {
         media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST if fields.config.is_none() => {
             return missing("a config");
@@ -255,11 +248,7 @@ fn collect(media_type: String, kind: ManifestKind, fields: Fields) -> Result<Par
         if media_type::is_nondistributable(&child.media_type) {
             continue;
         }
-        if media_type::is_blob_in_index(&child.media_type) {
-            blobs.add(child)?
-        } else {
-            manifests.add(child)?
-        }
+        if media_type::is_blob_in_index(&child.media_type) { blobs.add(child)? } else { manifests.add(child)? }
     }
     Ok(ParsedManifest {
         media_type,
@@ -285,11 +274,12 @@ impl Distinct {
             None => self.in_order.push(descriptor),
             Some(size) if size == descriptor.size => {}
             Some(_) => {
-                return Err(ManifestError::SizesDiffer {
-                    digest: descriptor.digest,
-                });
+                return Err(ManifestError::SizesDiffer { digest: descriptor.digest });
             }
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,9 +61,7 @@ pub fn is_well_formed(media_type: &str) -> bool {
             && bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
             && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
     };
-    media_type
-        .split_once('/')
-        .is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype))
+    media_type.split_once('/').is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype))
 }
 
 /// Whether a layer of that type lies elsewhere: registries must not demand it (image-spec, "Non-Distributable
@@ -88,12 +86,7 @@ mod tests {
 
     #[test]
     fn parameters_and_spaces_are_dropped() {
-        let cases = [
-            ("a/b", "a/b"),
-            ("a/b; charset=utf-8", "a/b"),
-            (" a/b ;x", "a/b"),
-            ("", ""),
-        ];
+        let cases = [("a/b", "a/b"), ("a/b; charset=utf-8", "a/b"), (" a/b ;x", "a/b"), ("", "")];
         for (content_type, want) in cases {
             assert_eq!(essence(content_type), want);
         }
@@ -128,11 +121,7 @@ mod tests {
     fn layers_that_lie_elsewhere_and_blobs_in_an_index_are_recognised() {
         let cases = [
             (DOCKER_FOREIGN_LAYER, true, true),
-            (
-                "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
-                true,
-                true,
-            ),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", true, true),
             (OCI_LAYER, false, true),
             (DOCKER_LAYER, false, true),
             ("application/vnd.buildkit.cacheconfig.v0", false, true),

@@ -23,12 +23,7 @@ impl RepoName {
     }
 
     fn check(value: &str) -> Result<(), Invalid> {
-        let refuse = |reason| {
-            Err(Invalid::Name {
-                value: shown(value),
-                reason,
-            })
-        };
+        let refuse = |reason| Err(Invalid::Name { value: shown(value), reason });
         if value.is_empty() {
             return refuse("is empty");
         }
@@ -50,10 +45,7 @@ fn check_component(component: &[u8]) -> Result<(), &'static str> {
         return Err("has an empty component: no slash may stand at an end or beside another");
     }
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    if let Some(&byte) = component
-        .iter()
-        .find(|&&byte| !is_word(byte) && !matches!(byte, b'.' | b'_' | b'-'))
-    {
+    if let Some(&byte) = component.iter().find(|&&byte| !is_word(byte) && !matches!(byte, b'.' | b'_' | b'-')) {
         return Err(if byte.is_ascii_uppercase() {
             "has an upper-case letter; only lower-case letters are allowed"
         } else {
@@ -170,10 +162,7 @@ mod tests {
         let component = |text: &str| {
             let mut rest = text;
             loop {
-                let word = rest.len()
-                    - rest
-                        .trim_start_matches(|c: char| matches!(c, 'a'..='z' | '0'..='9'))
-                        .len();
+                let word = rest.len() - rest.trim_start_matches(|c: char| matches!(c, 'a'..='z' | '0'..='9')).len();
                 if word == 0 {
                     return false;
                 }
@@ -181,15 +170,13 @@ mod tests {
                 if rest.is_empty() {
                     return true;
                 }
-                rest = match rest
-                    .strip_prefix("__")
-                    .or_else(|| rest.strip_prefix('_'))
-                    .or_else(|| rest.strip_prefix('.'))
-                {
-                    Some(after) => after,
-                    None if rest.starts_with('-') => rest.trim_start_matches('-'),
-                    None => return false,
-                };
+                rest =
+                    match rest.strip_prefix("__").or_else(|| rest.strip_prefix('_')).or_else(|| rest.strip_prefix('.'))
+                    {
+                        Some(after) => after,
+                        None if rest.starts_with('-') => rest.trim_start_matches('-'),
+                        None => return false,
+                    };
             }
         };
         !value.is_empty() && value.len() <= 255 && value.split('/').all(component)

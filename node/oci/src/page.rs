@@ -17,10 +17,7 @@ impl PageSize {
             return Ok(Self(limit));
         };
         if n.is_empty() || !n.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Invalid::PageSize {
-                value: shown(n),
-                reason: "is not a number of entries",
-            });
+            return Err(Invalid::PageSize { value: shown(n), reason: "is not a number of entries" });
         }
         // What does not fit is more than the limit.
         Ok(Self(n.parse().map_or(limit, |n: usize| n.min(limit))))
@@ -49,10 +46,7 @@ impl Page {
     /// As [`PageSize::parse`].
     pub fn parse(n: Option<&str>, last: Option<&str>, limit: usize) -> Result<Self, Invalid> {
         let last = last.filter(|last| !last.is_empty()).map(str::to_owned);
-        Ok(Self {
-            n: PageSize::parse(n, limit)?,
-            last,
-        })
+        Ok(Self { n: PageSize::parse(n, limit)?, last })
     }
 }
 

@@ -20,11 +20,7 @@ impl FromStr for Reference {
 
     /// A colon makes it a digest, since no tag has one: so `sha256:abc` is a bad digest, never an unknown tag.
     fn from_str(value: &str) -> Result<Self, Invalid> {
-        if value.contains(':') {
-            value.parse().map(Self::Digest)
-        } else {
-            value.parse().map(Self::Tag)
-        }
+        if value.contains(':') { value.parse().map(Self::Digest) } else { value.parse().map(Self::Tag) }
     }
 }
 
@@ -59,21 +55,12 @@ mod tests {
     #[test]
     fn a_colon_tells_digests_from_tags() {
         let digest = Digest::sha256_of(b"");
-        assert_eq!(
-            digest.to_string().parse::<Reference>().unwrap(),
-            Reference::Digest(digest)
-        );
-        assert_eq!(
-            "latest".parse::<Reference>().unwrap(),
-            Reference::Tag("latest".parse().unwrap())
-        );
+        assert_eq!(digest.to_string().parse::<Reference>().unwrap(), Reference::Digest(digest));
+        assert_eq!("latest".parse::<Reference>().unwrap(), Reference::Tag("latest".parse().unwrap()));
         // The fallback scheme of referrers is an ordinary tag.
         let fallback = format!("sha256-{}", digest.hex());
         assert!(matches!(fallback.parse::<Reference>().unwrap(), Reference::Tag(_)));
-        assert_eq!(
-            "sha256:abc".parse::<Reference>().unwrap_err().code(),
-            ErrorCode::DigestInvalid
-        );
+        assert_eq!("sha256:abc".parse::<Reference>().unwrap_err().code(), ErrorCode::DigestInvalid);
         assert_eq!("".parse::<Reference>().unwrap_err().code(), ErrorCode::TagInvalid);
     }
 }

@@ -16,12 +16,7 @@ impl Tag {
     pub const MAX_BYTES: usize = 128;
 
     fn check(value: &str) -> Result<(), Invalid> {
-        let refuse = |reason| {
-            Err(Invalid::Tag {
-                value: shown(value),
-                reason,
-            })
-        };
+        let refuse = |reason| Err(Invalid::Tag { value: shown(value), reason });
         let Some(&first) = value.as_bytes().first() else {
             return refuse("is empty");
         };
