@@ -43,7 +43,8 @@ pub enum Command {
     },
     /// A node started: creates or updates its row and its store, drops its older window.
     NodeBoot(NodeBoot),
-    /// The leader saw a node fall silent or come back, or an operator changed it.
+    /// The leader saw a node fall silent or come back, or an operator changed it. Nothing happens, and the answer is
+    /// `Done`, when the node has restarted since, or when one that is out falls silent.
     SetNodeState {
         /// The node.
         node: NodeId,

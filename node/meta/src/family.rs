@@ -10,21 +10,22 @@ pub enum Family {
     Nodes,
     /// Store id → [`crate::row::StoreRow`].
     Stores,
-    /// Repository name → [`crate::row::RepoRow`].
+    /// Repository name → [`crate::row::RepoRow`]; the names of those that hold a manifest; repository id → name.
     Repos,
-    /// (repository, digest) → [`crate::row::ManifestRow`], and (repository, digest, part) → the manifest's bytes.
+    /// (repository, digest) → [`crate::row::ManifestRow`], (repository, digest, part) → the manifest's bytes, and
+    /// (repository, digest) → [`crate::row::StagedRow`] while parts wait for their manifest.
     Manifests,
     /// (repository, tag) → [`crate::row::TagRow`].
     Tags,
     /// (repository, digest, tag) → nothing.
     TagsByManifest,
-    /// (repository, tag, revision) → [`crate::row::TagHistoryRow`]; bounded per tag.
+    /// (repository, tag, revision, newest first) → [`crate::row::TagHistoryRow`]; bounded per tag.
     TagHistory,
     /// (repository, subject, referrer) → [`crate::row::ReferrerRow`].
     Referrers,
     /// Digest → [`crate::row::BlobRow`].
     Blobs,
-    /// (child, repository, parent) → nothing.
+    /// (kind and digest of the child, repository, parent) → nothing.
     Edges,
     /// (digest, repository) → [`crate::row::PinRow`].
     Pins,
@@ -34,7 +35,7 @@ pub enum Family {
     LocByStore,
     /// (store, file id) → [`crate::row::ReclaimRow`].
     Reclaim,
-    /// Node id → its window, and (node id, sequence) → the outcome.
+    /// Node id → its window, and (node id, incarnation, sequence) → the outcome.
     Dedupe,
 }
 

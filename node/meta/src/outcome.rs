@@ -39,7 +39,7 @@ pub enum Outcome {
 /// Why nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// Another start of the same node is known.
+    /// A later start of the proposing node is known.
     #[error("incarnation {proposed} is older than the known {known}")]
     OldIncarnation {
         /// What the proposal said.
@@ -67,6 +67,10 @@ pub enum Refusal {
     /// No such node.
     #[error("no such node")]
     UnknownNode,
+    /// The store is not the proposer's own: only a disk's node may speak of its files, since its incarnation is what
+    /// tells a late message from a current one.
+    #[error("the store belongs to another node or is none")]
+    ForeignStore,
     /// No such repository.
     #[error("no such repository")]
     UnknownRepo,
@@ -88,7 +92,7 @@ pub enum Refusal {
     /// The ack policy is not met yet.
     #[error("{} blobs are not durable enough yet", .0.len())]
     NotYetDurable(Vec<Digest>),
-    /// Parts of the manifest are missing: put them again.
+    /// Parts of the manifest are missing, or the bytes are not as many as its size says: put the parts again.
     #[error("parts of the manifest are missing")]
     PartsMissing,
     /// An index of the repository lists the manifest.

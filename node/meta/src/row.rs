@@ -85,6 +85,25 @@ pub struct RepoRow {
     pub id: RepoId,
     /// Its ack policy; `None` is the default of [`crate::placement::default_ack`].
     pub ack: Option<AckPolicy>,
+    /// Whether it has ever held a manifest: until then nobody but its pins knows it.
+    #[serde(default)]
+    pub ever_held: bool,
+}
+
+/// Which cluster this state belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterRow {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// The epoch; a recovery mints another.
+    pub epoch: u64,
+}
+
+/// Parts of a manifest that wait for their put.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedRow {
+    /// From when on, by the state's clock, they may be removed.
+    pub until_ms: u64,
 }
 
 /// What a manifest refers to and must exist below it.
@@ -134,7 +153,7 @@ pub struct ManifestRow {
 pub struct TagRow {
     /// The manifest.
     pub digest: Digest,
-    /// Counts the tag's moves from 1.
+    /// Counts the tag's moves from 1; its deletions are moves too, so that the count never falls back.
     pub revision: u64,
     /// Who moved it.
     pub by: String,
@@ -189,7 +208,7 @@ pub struct BlobRow {
     pub at_ms: u64,
 }
 
-/// Keeps a blob (or manifest) alive and visible in a repository without an edge.
+/// Keeps a blob alive and visible in a repository without an edge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PinRow {
     /// Until when, by the state's clock.
@@ -215,12 +234,18 @@ pub struct ReclaimRow {
 pub struct DedupeRow {
     /// The incarnation the window belongs to.
     pub incarnation: u64,
-    /// Every sequence below it is settled and forgotten.
+    /// Every sequence below it is settled and refused.
     pub settled_below: u64,
+    /// Every outcome below it is removed; lags behind `settled_below`, since one apply removes only so many.
+    #[serde(default)]
+    pub trimmed_below: u64,
+    /// Whether outcomes of older incarnations may be left.
+    #[serde(default)]
+    pub leftovers: bool,
 }
 
 /// A location as queries give it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
     /// The store.
     pub store: StoreId,
