@@ -45,7 +45,7 @@ impl Profile {
 }
 
 /// Settings of the consensus floor.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// How far apart the voters are.
@@ -54,8 +54,6 @@ pub struct Config {
     pub snapshot_log_bytes: u64,
     /// How many entries before the snapshot stay in the log, so that a node that was away briefly needs no snapshot.
     pub snapshot_keep_entries: u64,
-    /// The least that one append message aims to carry, in bytes of entries.
-    pub append_min_bytes: u64,
     /// The most that one append message carries, in bytes of entries (one larger entry travels alone).
     pub append_max_bytes: u64,
     /// The most entries that one append message carries.
@@ -64,10 +62,6 @@ pub struct Config {
     pub append_in_flight: usize,
     /// How long a snapshot transfer may take as a whole.
     pub snapshot_transfer_ms: u64,
-    /// How long a snapshot transfer may stand still.
-    pub snapshot_stall_ms: u64,
-    /// The largest encoded proposal.
-    pub max_entry_bytes: u64,
     /// Entries that one apply batch may hold.
     pub apply_batch_entries: usize,
     /// Bytes of rows after which an apply batch is written.
@@ -80,8 +74,12 @@ pub struct Config {
     pub change_backlog: usize,
     /// Pause before a proposal or a read is tried again.
     pub retry_pause_ms: u64,
-    /// How long one attempt at one leader may take before another is looked for.
-    pub attempt_timeout_ms: u64,
+    /// How long a leader may take to confirm a read index before it, or its successor, is asked again.
+    pub read_round_ms: u64,
+    /// How long a leader works on a proposal that another node forwarded.
+    pub forwarded_timeout_ms: u64,
+    /// Between two looks at what a leader or a log needs: learners to add, snapshots to make, entries to purge.
+    pub housekeeping_interval_ms: u64,
     /// Between two pings of every other node.
     pub ping_interval_ms: u64,
     /// Silence after which a node is committed as down.
@@ -98,20 +96,19 @@ impl Default for Config {
             profile: Profile::default(),
             snapshot_log_bytes: 1 << 30,
             snapshot_keep_entries: 1_000,
-            append_min_bytes: 256 << 10,
-            append_max_bytes: 4 << 20,
+            append_max_bytes: 1 << 20,
             append_max_entries: 4_096,
             append_in_flight: 64,
             snapshot_transfer_ms: 30 * 60 * 1_000,
-            snapshot_stall_ms: 30_000,
-            max_entry_bytes: 256 << 10,
             apply_batch_entries: 256,
             apply_batch_bytes: 8 << 20,
             max_proposals: 4_096,
             max_waiting_reads: 65_536,
             change_backlog: 1_024,
             retry_pause_ms: 50,
-            attempt_timeout_ms: 5_000,
+            read_round_ms: 2_000,
+            forwarded_timeout_ms: 60_000,
+            housekeeping_interval_ms: 1_000,
             ping_interval_ms: 1_000,
             down_after_ms: 10_000,
             out_after_ms: 15 * 60 * 1_000,

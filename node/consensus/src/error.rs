@@ -1,8 +1,5 @@
 //! What can go wrong on this floor, by what the caller can do about it.
 
-use portolan_meta::view::ViewError;
-use portolan_store::StoreError;
-
 /// Starting, stopping, or changing the group failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsensusError {
@@ -12,12 +9,9 @@ pub enum ConsensusError {
     /// openraft refused the settings.
     #[error("the raft settings are wrong: {0}")]
     Settings(String),
-    /// The log or the state could not be read or written.
-    #[error("the store failed")]
-    Store(#[from] StoreError),
-    /// A row of the state does not decode.
-    #[error("the state failed")]
-    State(#[from] ViewError),
+    /// The log or the state could not be read or written, or does not decode.
+    #[error("the store failed: {0}")]
+    Store(#[from] std::io::Error),
     /// Raft stopped: the node must be restarted, its log says why.
     #[error("raft stopped: {0}")]
     Raft(String),
@@ -54,9 +48,9 @@ pub enum ProposeError {
     #[error("the command has {bytes} bytes, more than {limit}")]
     TooLarge {
         /// Its size.
-        bytes: u64,
+        bytes: usize,
         /// What is allowed.
-        limit: u64,
+        limit: usize,
     },
     /// This node shuts down. The outcome is unknown.
     #[error("this node is stopping")]

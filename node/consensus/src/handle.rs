@@ -1,26 +1,55 @@
 //! The one handle for everyone above.
 
 use crate::change::Change;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{ConsensusError, ProposeError, ReadError};
-use crate::members::{LocalNode, StaticMember};
+use crate::group::{Group, Raft};
+use crate::liveness::{Condition, Liveness};
+use crate::log_store::LogStore;
+use crate::members::{self, LocalNode, StaticMember};
+use crate::network::Network;
+use crate::propose::Proposer;
+use crate::read_index::{self, Barrier};
 use crate::reading::{Freshness, StateView};
+use crate::server::Server;
+use crate::settings::raft_settings;
+use crate::snapshot::Transfers;
+use crate::state_machine::{Announcer, BatchLimits, StateMachine};
 use crate::status::Status;
-use portolan_meta::command::Command;
+use crate::work::Work;
+use openraft::EmptyNode;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{InitializeError, RaftError};
+use portolan_meta::command::{Command, NodeBoot};
 use portolan_meta::id::NodeId;
 use portolan_meta::outcome::Outcome;
-use portolan_peer::{ClusterHandler, Peers, RaftHandler};
+use portolan_peer::{ClusterHandler, Member, Peers, RaftHandler};
 use portolan_store::{RaftLog, State};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// This node's part of the Raft group.
-pub struct Consensus {}
+pub struct Consensus {
+    local: LocalNode,
+    members: Vec<StaticMember>,
+    group: Arc<Group>,
+    log: Arc<RaftLog>,
+    proposer: Arc<Proposer>,
+    barrier: Barrier,
+    liveness: Arc<Liveness>,
+    server: Arc<Server>,
+    work: Arc<Work>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
 
 impl Consensus {
-    /// Starts Raft on an opened log and state. It takes part in the group from here on, as soon as the peer server
-    /// has [`Self::raft_handler`] and [`Self::cluster_handler`]. The boot proposal is made by the caller.
+    /// Starts Raft on an opened log and state, and makes the listed members known to `peers`. The node takes part in
+    /// the group from here on, as soon as the peer server has [`Self::raft_handler`] and [`Self::cluster_handler`].
     ///
     /// # Errors
     /// The member list or the settings are wrong, or the store failed.
@@ -32,7 +61,63 @@ impl Consensus {
         state: Arc<State>,
         peers: Arc<Peers>,
     ) -> Result<Arc<Self>, ConsensusError> {
-        todo!()
+        members::check(&members, local.id).map_err(ConsensusError::Members)?;
+        let settings = Arc::new(raft_settings(&config, &local.cluster_id)?);
+        peers.set_members(members.iter().filter(|member| member.id != local.id).map(as_peer).collect());
+        let transfers = Transfers::default();
+        let announcer = Announcer::new(config.change_backlog);
+        let limits = BatchLimits { entries: config.apply_batch_entries, bytes: config.apply_batch_bytes };
+        let machine = StateMachine::open(Arc::clone(&state), announcer.clone(), limits)?;
+        let network = Network::new(Arc::clone(&peers), transfers.clone(), &config);
+        let log_store = LogStore::new(Arc::clone(&log), config.append_max_bytes);
+        let raft = Raft::new(local.id.0, settings, network, log_store, machine).await.map_err(raft_error)?;
+        let group = Arc::new(Group {
+            node: local.id,
+            config,
+            raft,
+            state,
+            peers,
+            announcer,
+            clock: Clock::default(),
+            stopping: CancellationToken::new(),
+        });
+        Ok(Self::assemble(local, members, group, log, transfers))
+    }
+
+    fn assemble(
+        local: LocalNode,
+        members: Vec<StaticMember>,
+        group: Arc<Group>,
+        log: Arc<RaftLog>,
+        transfers: Transfers,
+    ) -> Arc<Self> {
+        let proposer = Arc::new(Proposer::new(Arc::clone(&group), local.incarnation));
+        let liveness = Arc::new(Liveness::new());
+        let server = Server::new(Arc::clone(&group), Arc::clone(&liveness), local.version.clone());
+        let work = Arc::new(Work {
+            group: Arc::clone(&group),
+            log: Arc::clone(&log),
+            proposer: Arc::clone(&proposer),
+            liveness: Arc::clone(&liveness),
+            members: members.clone(),
+            transfers,
+            cluster_id: local.cluster_id.clone(),
+            epoch: local.epoch,
+        });
+        let (barrier, waiting) = Barrier::new(group.config.max_waiting_reads);
+        let asking = Arc::clone(&group);
+        let stopping = group.stopping.clone();
+        let reads = read_index::serve(waiting, move |deadline| read_index::ask(Arc::clone(&asking), deadline));
+        let tasks = vec![
+            tokio::spawn(async move {
+                stopping.run_until_cancelled(reads).await;
+            }),
+            tokio::spawn(Arc::clone(&work).ping_all()),
+            tokio::spawn(Arc::clone(&work).judge_all()),
+            tokio::spawn(Arc::clone(&work).keep_house()),
+        ];
+        let tasks = Mutex::new(tasks);
+        Arc::new(Self { local, members, group, log, proposer, barrier, liveness, server, work, tasks })
     }
 
     /// Makes a new group out of the listed voters. For the first listed member only, and only when no listed peer
@@ -41,7 +126,43 @@ impl Consensus {
     /// # Errors
     /// Raft stopped.
     pub async fn initialize_if_first(&self) -> Result<(), ConsensusError> {
-        todo!()
+        let voters = self.members.iter().filter(|member| member.voter);
+        let voters: BTreeMap<u64, EmptyNode> = voters.map(|member| (member.id.0, EmptyNode {})).collect();
+        match self.group.raft.initialize(voters).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(RaftError::APIError(error @ InitializeError::NotInMembers(_))) => {
+                Err(ConsensusError::Settings(error.to_string()))
+            }
+            Err(RaftError::Fatal(error)) => Err(raft_error(error)),
+        }
+    }
+
+    /// Makes this start of this node known: commits the cluster's id, which only the first time changes anything, and
+    /// the node's boot. To be called once per start; what the node announces before it is refused.
+    ///
+    /// # Errors
+    /// See [`Self::propose`]. A refusal is an outcome: another cluster, or another data folder under this node's id.
+    pub async fn boot(&self, deadline: Instant) -> Result<Outcome, ProposeError> {
+        let cluster_id = self.local.cluster_id.clone();
+        let init = Command::InitCluster { cluster_id, epoch: self.local.epoch };
+        let outcome = self.propose(init, deadline).await?;
+        if matches!(outcome, Outcome::Refused(_)) {
+            return Ok(outcome);
+        }
+        let me = self.members.iter().find(|member| member.id == self.local.id);
+        let me = me.expect("`start` checked that this node is listed");
+        let boot = NodeBoot {
+            id: me.id,
+            name: me.name.clone(),
+            region: me.region.clone(),
+            zone: me.zone.clone(),
+            role: me.role,
+            peer: me.peer.clone(),
+            storage_uuid: self.local.storage_uuid.clone(),
+            incarnation: self.local.incarnation,
+            version: self.local.version.clone(),
+        };
+        self.propose(Command::NodeBoot(boot), deadline).await
     }
 
     /// Changes the state. Returns once this node has applied the command, so that a later local view shows it.
@@ -49,7 +170,7 @@ impl Consensus {
     /// # Errors
     /// See [`ProposeError`]; only [`ProposeError::NoLeader`] and [`ProposeError::TooLarge`] mean "certainly not".
     pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Outcome, ProposeError> {
-        todo!()
+        self.proposer.propose(command, deadline).await
     }
 
     /// A view of the state. [`Freshness::Local`] never waits and never fails.
@@ -57,37 +178,55 @@ impl Consensus {
     /// # Errors
     /// See [`ReadError`].
     pub async fn view(&self, freshness: Freshness) -> Result<StateView, ReadError> {
-        todo!()
+        match freshness {
+            Freshness::Local => Ok(self.local()),
+            Freshness::Linearizable { deadline } => tokio::select! {
+                biased;
+                () = self.group.stopping.cancelled() => Err(ReadError::Stopped),
+                view = self.fresh(deadline) => view,
+            },
+        }
+    }
+
+    async fn fresh(&self, deadline: Instant) -> Result<StateView, ReadError> {
+        let index = self.barrier.pass(deadline).await?;
+        if self.group.wait_applied(index, deadline).await { Ok(self.local()) } else { Err(ReadError::Unavailable) }
     }
 
     /// The state as applied here; the same as `view(Freshness::Local)` without the `await`.
     #[must_use]
     pub fn local(&self) -> StateView {
-        todo!()
+        StateView::new(Arc::clone(&self.group.state))
     }
 
     /// What is applied here from now on. A receiver that lags rescans the state.
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Change> {
-        todo!()
+        self.group.announcer.changes.subscribe()
     }
 
     /// The newest index applied here.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<u64> {
-        todo!()
+        self.group.announcer.applied.subscribe()
     }
 
     /// The group as this node sees it.
     #[must_use]
     pub fn status(&self) -> Status {
-        todo!()
+        self.work.status()
     }
 
     /// This node's id.
     #[must_use]
     pub fn node(&self) -> NodeId {
-        todo!()
+        self.group.node
+    }
+
+    /// What the floors above know about this node's disk, for the pings of others. Ready and writable until said
+    /// otherwise.
+    pub fn set_condition(&self, condition: Condition) {
+        self.liveness.set_condition(condition);
     }
 
     /// Hands the leadership to another voter, if this node leads. Returns once asked for, not once done.
@@ -95,23 +234,69 @@ impl Consensus {
     /// # Errors
     /// Raft stopped.
     pub async fn transfer_leader(&self, to: NodeId) -> Result<(), ConsensusError> {
-        todo!()
+        self.group.raft.trigger().transfer_leader(to.0).await.map_err(raft_error)
     }
 
     /// What the peer server calls for Raft's messages.
     #[must_use]
-    pub fn raft_handler(self: &Arc<Self>) -> Arc<dyn RaftHandler> {
-        todo!()
+    pub fn raft_handler(&self) -> Arc<dyn RaftHandler> {
+        Arc::clone(&self.server) as Arc<dyn RaftHandler>
     }
 
     /// What the peer server calls for forwarded proposals, read-index and pings.
     #[must_use]
-    pub fn cluster_handler(self: &Arc<Self>) -> Arc<dyn ClusterHandler> {
-        todo!()
+    pub fn cluster_handler(&self) -> Arc<dyn ClusterHandler> {
+        Arc::clone(&self.server) as Arc<dyn ClusterHandler>
     }
 
-    /// Stops all tasks and Raft, and awaits them. Proposals and reads that wait get `Stopped`.
-    pub async fn shutdown(&self) {
-        todo!()
+    /// Returns when Raft stops by itself, which only a failing store makes it do: the node must be stopped, and its
+    /// log says why. Never returns while all is well.
+    pub async fn failed(&self) -> ConsensusError {
+        let mut metrics = self.group.raft.metrics();
+        loop {
+            if let Err(error) = &metrics.borrow_watched().running_state {
+                return ConsensusError::Raft(error.to_string());
+            }
+            if metrics.changed().await.is_err() {
+                return ConsensusError::Raft("it is gone".to_owned());
+            }
+        }
     }
+
+    /// Stops all tasks and Raft, awaits them, and makes state and log durable. Proposals and reads that wait get
+    /// `Stopped`. The second call does nothing.
+    pub async fn shutdown(&self) {
+        self.group.stopping.cancel();
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a worker of consensus ended badly");
+            }
+        }
+        if let Err(error) = self.group.raft.shutdown().await {
+            tracing::error!(%error, "raft ended badly");
+        }
+        let (state, log) = (Arc::clone(&self.group.state), Arc::clone(&self.log));
+        let flushed = crate::disk::blocking(move || {
+            log.close();
+            state.flush()
+        });
+        if let Err(error) = flushed.await {
+            tracing::error!(%error, "the state was not flushed; the log has it");
+        }
+    }
+}
+
+fn as_peer(member: &StaticMember) -> Member {
+    Member {
+        node: member.id,
+        name: member.name.clone(),
+        region: member.region.clone(),
+        zone: member.zone.clone(),
+        address: member.peer.clone(),
+    }
+}
+
+fn raft_error(error: impl std::fmt::Display) -> ConsensusError {
+    ConsensusError::Raft(error.to_string())
 }

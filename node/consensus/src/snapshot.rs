@@ -1,0 +1,105 @@
+//! Snapshots: checkpoints of the state, built here or received from a leader.
+
+use crate::disk::blocking;
+use crate::markers;
+use crate::types::Types;
+use openraft::storage::RaftSnapshotBuilder;
+use portolan_store::{Checkpoint, Incoming, State, StoreError};
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub(crate) type Snapshot = openraft::alias::SnapshotOf<Types, SnapshotData>;
+
+/// How much of a file is held in memory at once.
+pub(crate) const PIECE_BYTES: usize = 256 << 10;
+
+/// A snapshot's bytes, on this node's disk.
+pub(crate) enum SnapshotData {
+    /// Made from this node's own state; may be sent.
+    Built(Arc<Checkpoint>),
+    /// Received whole and verified; may be installed.
+    Received(Incoming),
+}
+
+/// Makes checkpoints.
+pub(crate) struct SnapshotBuilder {
+    state: Arc<State>,
+}
+
+impl SnapshotBuilder {
+    pub(crate) fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+}
+
+impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let state = Arc::clone(&self.state);
+        let checkpoint = blocking(move || state.checkpoint()).await?;
+        tracing::info!(checkpoint = checkpoint.id(), bytes = checkpoint.total_bytes(), "made a snapshot");
+        describe(checkpoint)
+    }
+}
+
+/// The newest checkpoint, if there is one.
+pub(crate) fn current(state: &State) -> io::Result<Option<Snapshot>> {
+    state.current_checkpoint().map(describe).transpose()
+}
+
+/// The meta data is read from the checkpoint itself, not from the state that went on since.
+fn describe(checkpoint: Arc<Checkpoint>) -> io::Result<Snapshot> {
+    Ok(Snapshot { meta: markers::of_checkpoint(&checkpoint)?, snapshot: SnapshotData::Built(checkpoint) })
+}
+
+/// Lands a checkpoint of another state on the same machine.
+pub(crate) fn copy_in(state: &State, checkpoint: &Checkpoint) -> Result<Incoming, StoreError> {
+    let incoming = state.incoming()?;
+    let mut piece = vec![0; PIECE_BYTES];
+    for file in checkpoint.files() {
+        let mut source = checkpoint.open_file(&file.name)?;
+        let mut target = incoming.file(file)?;
+        loop {
+            let count = source.read(&mut piece).map_err(|source| StoreError::Io {
+                action: "reading",
+                path: file.name.clone().into(),
+                source,
+            })?;
+            if count == 0 {
+                break;
+            }
+            target.write(&piece[..count])?;
+        }
+        target.finish()?;
+    }
+    Ok(incoming)
+}
+
+/// Counts the snapshot transfers under way: while there is one the log is not purged, so that the receiver finds the
+/// entries that follow its snapshot.
+#[derive(Clone, Default)]
+pub(crate) struct Transfers(Arc<AtomicUsize>);
+
+impl Transfers {
+    /// Counts one until the guard is dropped.
+    pub(crate) fn begin(&self) -> TransferGuard {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        TransferGuard(self.clone())
+    }
+
+    /// Whether any is under way.
+    pub(crate) fn any(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 0
+    }
+}
+
+/// See [`Transfers::begin`].
+pub(crate) struct TransferGuard(Transfers);
+
+impl Drop for TransferGuard {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,217 @@
+//! openraft's state machine over the store's state: a batch of entries becomes one write.
+
+use crate::change::Change;
+use crate::disk::blocking;
+use crate::markers::{self, LAST_APPLIED, MEMBERSHIP};
+use crate::metrics;
+use crate::snapshot::{Snapshot, SnapshotBuilder, SnapshotData, copy_in, current};
+use crate::types::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, Types, encode, index_of};
+use futures::{Stream, StreamExt};
+use openraft::entry::RaftEntry;
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::{EmptyNode, EntryPayload, Membership, OptionalSend};
+use portolan_meta::command::Proposal;
+use portolan_meta::{Overlay, apply, codec};
+use portolan_store::State;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{broadcast, watch};
+
+/// What the state machine tells those above.
+#[derive(Clone)]
+pub(crate) struct Announcer {
+    /// The newest applied index.
+    pub(crate) applied: watch::Sender<u64>,
+    /// What it changed.
+    pub(crate) changes: broadcast::Sender<Change>,
+}
+
+impl Announcer {
+    /// `backlog`: see [`crate::Config::change_backlog`].
+    pub(crate) fn new(backlog: usize) -> Self {
+        Self { applied: watch::Sender::new(0), changes: broadcast::Sender::new(backlog.max(1)) }
+    }
+
+    fn announce(&self, applied: u64, changes: impl IntoIterator<Item = Change>) {
+        self.applied.send_replace(applied);
+        for change in changes {
+            // Nobody listens, for instance while the node starts: whoever subscribes scans first.
+            let _ = self.changes.send(change);
+        }
+    }
+}
+
+/// How much one write may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchLimits {
+    /// See [`crate::Config::apply_batch_entries`].
+    pub(crate) entries: usize,
+    /// See [`crate::Config::apply_batch_bytes`].
+    pub(crate) bytes: u64,
+}
+
+/// The applied state as openraft sees it.
+pub(crate) struct StateMachine {
+    state: Arc<State>,
+    announcer: Announcer,
+    limits: BatchLimits,
+    last_applied: Option<LogId>,
+    membership: StoredMembership,
+}
+
+impl StateMachine {
+    /// Reads where the state stands.
+    pub(crate) fn open(state: Arc<State>, announcer: Announcer, limits: BatchLimits) -> io::Result<Self> {
+        let (last_applied, membership) = markers::of_state(&state)?;
+        announcer.applied.send_replace(index_of(last_applied));
+        Ok(Self { state, announcer, limits, last_applied, membership })
+    }
+
+    /// Applies one batch: every entry sees what the earlier ones wrote, all of it is written at once, and only then
+    /// does anybody hear of it.
+    fn apply_batch(&mut self, batch: Vec<EntryResponder<Types>>) -> io::Result<()> {
+        let Some((last, _)) = batch.last() else { return Ok(()) };
+        let last_applied = last.log_id();
+        let (began, entries) = (Instant::now(), batch.len());
+        let batch = decode_all(batch)?;
+        let latest = self.state.latest();
+        let mut overlay = Overlay::new(&latest);
+        overlay.prefetch(batch.iter().filter_map(|decoded| decoded.proposal.as_ref())).map_err(io::Error::other)?;
+        let mut membership = None;
+        let mut answers = Vec::with_capacity(batch.len());
+        for Decoded { log_id, proposal, config, responder } in batch {
+            let reply = match proposal {
+                Some(proposal) => {
+                    let (writes, outcome) = apply(&overlay, log_id.index, &proposal).map_err(io::Error::other)?;
+                    overlay.absorb(writes);
+                    Reply(Some(outcome))
+                }
+                None => Reply(None),
+            };
+            if let Some(config) = config {
+                membership = Some(StoredMembership::new(Some(log_id), config));
+            }
+            if let Some(responder) = responder {
+                answers.push((responder, reply));
+            }
+        }
+        let writes = overlay.into_writes();
+        let mut markers = vec![(LAST_APPLIED, encode(&last_applied)?)];
+        if let Some(membership) = &membership {
+            markers.push((MEMBERSHIP, encode(membership)?));
+        }
+        self.state.write(&writes, &markers).map_err(io::Error::other)?;
+        self.last_applied = Some(last_applied);
+        if let Some(membership) = membership {
+            self.membership = membership;
+        }
+        self.announcer.announce(last_applied.index, changes_of(writes.changed_blobs, writes.topology_changed));
+        metrics::applied(entries, began.elapsed());
+        for (responder, reply) in answers {
+            responder.send(reply);
+        }
+        Ok(())
+    }
+}
+
+/// An entry, opened.
+struct Decoded {
+    log_id: LogId,
+    proposal: Option<Proposal>,
+    config: Option<Membership<u64, EmptyNode>>,
+    responder: Option<ApplyResponder<Types>>,
+}
+
+fn decode_all(batch: Vec<EntryResponder<Types>>) -> io::Result<Vec<Decoded>> {
+    let decode = |(entry, responder): EntryResponder<Types>| {
+        let log_id = entry.log_id;
+        let (proposal, config) = match entry.payload {
+            EntryPayload::Blank => (None, None),
+            EntryPayload::Membership(config) => (None, Some(config)),
+            EntryPayload::Normal(request) => {
+                (Some(codec::decode_proposal(&request.0).map_err(io::Error::other)?), None)
+            }
+        };
+        Ok(Decoded { log_id, proposal, config, responder })
+    };
+    batch.into_iter().map(decode).collect()
+}
+
+fn changes_of(mut blobs: Vec<portolan_oci::Digest>, topology: bool) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if topology {
+        changes.push(Change::Topology);
+    }
+    if !blobs.is_empty() {
+        blobs.sort_unstable();
+        blobs.dedup();
+        changes.push(Change::Blobs(blobs.into()));
+    }
+    changes
+}
+
+fn entry_bytes(entry: &Entry) -> u64 {
+    match &entry.payload {
+        EntryPayload::Normal(request) => request.0.len() as u64,
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    }
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.last_applied, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while let Some(item) = entries.next().await {
+            let item = item?;
+            bytes += entry_bytes(&item.0);
+            batch.push(item);
+            if batch.len() >= self.limits.entries || bytes >= self.limits.bytes {
+                self.apply_batch(std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
+        }
+        self.apply_batch(batch)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder::new(Arc::clone(&self.state))
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
+        let state = Arc::clone(&self.state);
+        blocking(move || {
+            let incoming = match snapshot {
+                SnapshotData::Received(incoming) => incoming,
+                SnapshotData::Built(checkpoint) => copy_in(&state, &checkpoint)?,
+            };
+            state.install(incoming)?;
+            // A snapshot of one's own at the same place: what this node would send on if it became the leader.
+            state.checkpoint().map(|_| ())
+        })
+        .await?;
+        let (last_applied, membership) = markers::of_state(&self.state)?;
+        if last_applied != meta.last_log_id {
+            let problem = format!("the snapshot holds {last_applied:?}, but was announced as {:?}", meta.last_log_id);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
+        self.last_applied = last_applied;
+        self.membership = membership;
+        self.announcer.announce(index_of(last_applied), [Change::Reset]);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        current(&self.state)
+    }
+}

@@ -1,0 +1,244 @@
+//! What runs by itself: pings, the leader's judgement of silence, learners to add, snapshots and purges, gauges.
+//!
+//! Every worker looks at what is, compares it with what should be, and does one step; none of them remembers anything
+//! that a restart would lose.
+
+use crate::clock::millis;
+use crate::config::Config;
+use crate::group::Group;
+use crate::liveness::{Liveness, judge};
+use crate::members::StaticMember;
+use crate::metrics;
+use crate::propose::Proposer;
+use crate::snapshot::Transfers;
+use crate::status::{NodeProgress, Status};
+use futures::future::join_all;
+use openraft::EmptyNode;
+use openraft::async_runtime::WatchReceiver;
+use portolan_meta::command::Command;
+use portolan_meta::id::NodeId;
+use portolan_meta::query;
+use portolan_store::RaftLog;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+/// What the workers share.
+pub(crate) struct Work {
+    pub(crate) group: Arc<Group>,
+    pub(crate) log: Arc<RaftLog>,
+    pub(crate) proposer: Arc<Proposer>,
+    pub(crate) liveness: Arc<Liveness>,
+    pub(crate) members: Vec<StaticMember>,
+    pub(crate) transfers: Transfers,
+    pub(crate) cluster_id: String,
+    pub(crate) epoch: u64,
+}
+
+impl Work {
+    /// Pings every other member until stopped. A ping may take as long as the interval: the next round waits for it,
+    /// so that there is one per node at most.
+    pub(crate) async fn ping_all(self: Arc<Self>) {
+        let period = Duration::from_millis(self.group.config.ping_interval_ms.max(1));
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while self.tick(&mut ticks).await {
+            let others = self.members.iter().map(|member| member.id).filter(|id| *id != self.group.node);
+            join_all(others.map(|id| self.ping(id, period))).await;
+        }
+    }
+
+    async fn ping(&self, id: NodeId, period: Duration) {
+        match self.group.peers.ping(id, period).await {
+            Ok(reply) => self.liveness.saw(id, reply),
+            Err(error) => tracing::debug!(%error, peer = %id, "no answer to a ping"),
+        }
+    }
+
+    /// As leader, has silence and return committed, until stopped.
+    pub(crate) async fn judge_all(self: Arc<Self>) {
+        let mut ticks = interval(Duration::from_millis(self.group.config.ping_interval_ms.max(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while self.tick(&mut ticks).await {
+            if self.group.leads() {
+                self.judge_once().await;
+            }
+        }
+    }
+
+    async fn judge_once(&self) {
+        let rows = match self.group.state.read(query::nodes) {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::error!(%error, "the nodes cannot be read");
+                return;
+            }
+        };
+        for row in rows {
+            let (silence, answered) = if row.id == self.group.node {
+                (Duration::ZERO, true)
+            } else {
+                (self.liveness.silence(row.id), self.liveness.seen(row.id).is_some())
+            };
+            let Some(state) = judge(&self.group.config, row.state, silence, answered) else { continue };
+            tracing::info!(node = %row.id, name = row.name, from = ?row.state, to = ?state, silence_ms = millis(silence), "a node changed");
+            let command = Command::SetNodeState { node: row.id, incarnation: row.incarnation, state };
+            let deadline = Instant::now() + Duration::from_millis(self.group.config.down_after_ms);
+            if let Err(error) = self.proposer.propose(command, deadline).await {
+                // The next tick judges again.
+                tracing::warn!(%error, node = %row.id, "a node's state was not committed");
+            }
+        }
+    }
+
+    /// Adds missing learners, makes snapshots, purges the log and refreshes the gauges, until stopped.
+    pub(crate) async fn keep_house(self: Arc<Self>) {
+        let mut ticks = interval(Duration::from_millis(self.group.config.housekeeping_interval_ms.max(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while self.tick(&mut ticks).await {
+            metrics::record(&self.status(), self.log.bytes());
+            self.log.record_gauges();
+            self.group.state.record_gauges();
+            if self.group.leads() {
+                self.add_learners().await;
+            }
+            self.compact().await;
+        }
+    }
+
+    /// Listed members that the group lacks: they follow without a vote.
+    async fn add_learners(&self) {
+        let known = self.status();
+        let missing =
+            |member: &&StaticMember| !known.voters.contains(&member.id) && !known.learners.contains(&member.id);
+        for member in self.members.iter().filter(missing) {
+            let add = self.group.raft.add_learner(member.id.0, EmptyNode {}, false);
+            match timeout(Duration::from_millis(self.group.config.forwarded_timeout_ms), add).await {
+                Ok(Ok(_)) => tracing::info!(node = %member.id, name = member.name, "added a learner"),
+                Ok(Err(error)) => tracing::warn!(%error, node = %member.id, "a learner was not added"),
+                Err(_) => tracing::warn!(node = %member.id, "adding a learner found no quorum"),
+            }
+        }
+    }
+
+    async fn compact(&self) {
+        let status = self.status();
+        let step = compaction(&self.group.config, &status, self.log.bytes(), self.transfers.any());
+        let done = match step {
+            Compaction::Nothing => return,
+            Compaction::Snapshot => self.group.raft.trigger().snapshot().await,
+            Compaction::Purge { upto } => self.group.raft.trigger().purge_log(upto).await,
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, ?step, "the log was not compacted");
+        }
+    }
+
+    /// Waits for the next tick; false once this node stops.
+    async fn tick(&self, ticks: &mut tokio::time::Interval) -> bool {
+        tokio::select! {
+            biased;
+            () = self.group.stopping.cancelled() => false,
+            _ = ticks.tick() => true,
+        }
+    }
+
+    /// See [`crate::Consensus::status`].
+    pub(crate) fn status(&self) -> Status {
+        let standing = self.group.standing();
+        let metrics = self.group.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let voters: Vec<NodeId> = membership.voter_ids().map(NodeId).collect();
+        let learners: Vec<NodeId> = membership.learner_ids().map(NodeId).collect();
+        let nodes = self.members.iter().map(|member| (member.id, self.progress(member.id, standing.committed)));
+        Status {
+            node: self.group.node,
+            cluster_id: self.cluster_id.clone(),
+            epoch: self.epoch,
+            term: standing.term,
+            leader: standing.leader,
+            committed: standing.committed,
+            applied: standing.applied,
+            last_log: metrics.last_log_index.unwrap_or(0),
+            snapshot: crate::types::index_of(metrics.snapshot),
+            purged: crate::types::index_of(metrics.purged),
+            voters,
+            learners,
+            nodes: nodes.collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    fn progress(&self, node: NodeId, committed: u64) -> NodeProgress {
+        let (applied, last_seen_ms) = if node == self.group.node {
+            (Some(self.group.standing().applied), Some(0))
+        } else {
+            let seen = self.liveness.seen(node);
+            (seen.as_ref().map(|seen| seen.reply.applied), seen.map(|seen| millis(seen.at.elapsed())))
+        };
+        NodeProgress { applied, lag: applied.map(|applied| committed.saturating_sub(applied)), last_seen_ms }
+    }
+}
+
+/// The next step towards a log within its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compaction {
+    Nothing,
+    Snapshot,
+    Purge { upto: u64 },
+}
+
+/// A snapshot when the log has grown by its limit; then the log before it goes, but for what is kept for those who were
+/// away briefly, and not while somebody receives a snapshot, who will need the entries that follow it.
+fn compaction(config: &Config, status: &Status, log_bytes: u64, transferring: bool) -> Compaction {
+    let upto = status.snapshot.saturating_sub(config.snapshot_keep_entries);
+    if upto > status.purged {
+        return if transferring { Compaction::Nothing } else { Compaction::Purge { upto } };
+    }
+    if log_bytes >= config.snapshot_log_bytes && status.applied > status.snapshot {
+        return Compaction::Snapshot;
+    }
+    Compaction::Nothing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BTreeMap, Compaction, Config, NodeId, Status, compaction};
+
+    #[test]
+    fn the_log_is_snapshotted_by_bytes_and_purged_only_behind_a_snapshot() {
+        let config = Config { snapshot_log_bytes: 1_000, snapshot_keep_entries: 10, ..Config::default() };
+        let cases = [
+            ("small", (50, 0, 0), 999, false, Compaction::Nothing),
+            ("grown", (50, 0, 0), 1_000, false, Compaction::Snapshot),
+            ("nothing new since the snapshot", (50, 50, 40), 5_000, false, Compaction::Nothing),
+            ("a snapshot lets the log go", (60, 50, 0), 5_000, false, Compaction::Purge { upto: 40 }),
+            ("but not during a transfer", (60, 50, 0), 5_000, true, Compaction::Nothing),
+            ("what is kept is kept", (60, 50, 40), 10, false, Compaction::Nothing),
+            ("grown again", (90, 50, 40), 1_000, true, Compaction::Snapshot),
+        ];
+        for (name, (applied, snapshot, purged), bytes, transferring, expected) in cases {
+            let status = Status { applied, snapshot, purged, ..status() };
+            assert_eq!(compaction(&config, &status, bytes, transferring), expected, "{name}");
+        }
+    }
+
+    fn status() -> Status {
+        Status {
+            node: NodeId(1),
+            cluster_id: "c".into(),
+            epoch: 0,
+            term: 1,
+            leader: None,
+            committed: 0,
+            applied: 0,
+            last_log: 0,
+            snapshot: 0,
+            purged: 0,
+            voters: vec![],
+            learners: vec![],
+            nodes: BTreeMap::new(),
+        }
+    }
+}
