@@ -101,7 +101,8 @@ fn the_media_type_comes_from_the_body_the_request_or_the_shape() {
 fn whatever_is_no_manifest_is_refused_with_its_code() {
     let duplicate =
         format!(r#"{{"schemaVersion":2,"config":{0},"config":{0},"layers":[]}}"#, descriptor(OCI_CONFIG, "c"));
-    let bodies = ["", "{", "[]", "null", "1", "\"x\"", "{} {}", "\u{feff}{}", duplicate.as_str()];
+    let array = format!(r#"[2,null,{},[],null,null,null,null,{{}},null]"#, descriptor(OCI_CONFIG, "c"));
+    let bodies = [array.as_str(), "", "{", "[]", "null", "1", "\"x\"", "{} {}", "\u{feff}{}", duplicate.as_str()];
     for body in bodies {
         let error = parse(Some(OCI_MANIFEST), body.as_bytes()).unwrap_err();
         assert!(matches!(error, ManifestError::Json(_) | ManifestError::NotAnObject), "{body:?}: {error}");
