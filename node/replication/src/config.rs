@@ -25,12 +25,20 @@ pub struct Config {
     pub stall_timeout_ms: u64,
     /// How long a holder that failed is tried last.
     pub suspect_ms: u64,
+    /// How long a holder whose bytes had another digest is tried last.
+    pub suspect_wrong_ms: u64,
     /// How often one transfer may start over after its bytes were wrong.
     pub max_restarts: u32,
+    /// How many finished files may wait for their confirmation before the worker fetches no more.
+    pub max_unconfirmed: usize,
     /// How many copies one confirmation may name.
     pub confirm_batch: usize,
     /// How long one confirmation may take before its outcome counts as unknown and it is proposed again.
     pub confirm_timeout_ms: u64,
+    /// How many accused files may wait to be hashed again; further accusations are dropped.
+    pub max_accusations: usize,
+    /// How long after a file was hashed and found right further accusations are ignored.
+    pub accusation_pause_ms: u64,
     /// How many blobs may be known missing at once; what is beyond is found by the next scan.
     pub max_planned: usize,
     /// How many blobs one step of a scan reads.
@@ -55,9 +63,13 @@ impl Default for Config {
             open_timeout_ms: 5_000,
             stall_timeout_ms: 10_000,
             suspect_ms: 15_000,
+            suspect_wrong_ms: 600_000,
             max_restarts: 4,
+            max_unconfirmed: 10_000,
             confirm_batch: 256,
             confirm_timeout_ms: 10_000,
+            max_accusations: 1_024,
+            accusation_pause_ms: 60_000,
             max_planned: 100_000,
             scan_page: 1_000,
             rescan_ms: 60_000,

@@ -1,10 +1,20 @@
 //! Open a blob wherever it is: the one entry for pulls.
 
-use crate::error::ReadError;
+use crate::error::{OpenError, ReadError};
+use crate::fetch::{End, Fetches, Joined, Progress, Share, Wish};
+use crate::follow::follow;
+use crate::holders::{Holders, Known};
+use crate::local::Local;
+use crate::source::TourEnd;
+use crate::through::Through;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::StreamExt;
+use futures::stream::{BoxStream, try_unfold};
 use portolan_meta::id::NodeId;
+use portolan_oci::Digest;
 use std::ops::Range;
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Where an opened blob's bytes come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +25,7 @@ pub enum Source {
     Following,
     /// A transfer that this reader began, from this holder first.
     Peer(NodeId),
-    /// A transfer that is not stored, because this node has no room.
+    /// A transfer that is not stored, because this node has no room or keeps no blobs.
     Through(NodeId),
 }
 
@@ -51,5 +61,166 @@ impl std::fmt::Debug for BlobBody {
             .field("range", &self.range)
             .field("source", &self.source)
             .finish_non_exhaustive()
+    }
+}
+
+/// Opens blobs for the pulls of this node and of its neighbours.
+pub(crate) struct Opener {
+    holders: Arc<Holders>,
+    local: Arc<Local>,
+    fetches: Arc<Fetches>,
+    through: Arc<Through>,
+}
+
+impl Opener {
+    pub(crate) fn new(
+        holders: Arc<Holders>,
+        local: Arc<Local>,
+        fetches: Arc<Fetches>,
+        through: Arc<Through>,
+    ) -> Arc<Self> {
+        Arc::new(Self { holders, local, fetches, through })
+    }
+
+    /// See [`crate::Replication::open`]. `relay` when a neighbour reads through this node.
+    pub(crate) async fn open(
+        &self,
+        digest: &Digest,
+        range: Option<Range<u64>>,
+        relay: bool,
+    ) -> Result<BlobBody, OpenError> {
+        let result = self.find(digest, range, relay).await;
+        let label = match &result {
+            Ok(body) => body.source.label(),
+            Err(OpenError::NotFound) => "not_found",
+            Err(_) => "failed",
+        };
+        metrics::counter!("portolan_blob_open_total", "source" => label).increment(1);
+        result
+    }
+
+    /// Opens a blob only if this node holds it.
+    pub(crate) async fn open_local(&self, digest: &Digest, range: Range<u64>) -> Result<Option<BlobBody>, OpenError> {
+        let Some(known) = self.holders.of(digest)? else { return Ok(None) };
+        let range = checked(&known, Some(range))?;
+        self.from_disk(digest, &known, &range).await
+    }
+
+    async fn find(&self, digest: &Digest, range: Option<Range<u64>>, relay: bool) -> Result<BlobBody, OpenError> {
+        let known = self.holders.of(digest)?.ok_or(OpenError::NotFound)?;
+        let range = checked(&known, range)?;
+        if let Some(body) = self.from_disk(digest, &known, &range).await? {
+            return Ok(body);
+        }
+        if !known.recorded {
+            return Err(OpenError::NotFound);
+        }
+        if !known.keeps {
+            return self.pass_through(digest, known.size, range, relay).await;
+        }
+        let wish = if relay { Wish::Relay } else { Wish::Pull };
+        match self.fetches.join(*digest, known.size, known.generation, wish) {
+            Joined::Fetch(share, began) => self.follow(digest, share, began, range, relay).await,
+            Joined::Finished(_) => {
+                // It was finished between the two looks.
+                self.from_disk(digest, &known, &range).await?.ok_or(OpenError::Unreachable { asked: 0 })
+            }
+            Joined::Busy(what) => Err(OpenError::Busy(what)),
+            Joined::Stopped => Err(OpenError::Stopped),
+        }
+    }
+
+    async fn from_disk(
+        &self,
+        digest: &Digest,
+        known: &Known,
+        range: &Range<u64>,
+    ) -> Result<Option<BlobBody>, OpenError> {
+        let mut files = known.own.clone();
+        files.extend(self.fetches.finished(digest));
+        let file = self.local.open(digest, known.size, &files).await;
+        Ok(file.map(|file| BlobBody {
+            size: known.size,
+            range: range.clone(),
+            source: Source::Local,
+            stream: file.stream(range.clone()),
+        }))
+    }
+
+    async fn follow(
+        &self,
+        digest: &Digest,
+        share: Share,
+        began: bool,
+        range: Range<u64>,
+        relay: bool,
+    ) -> Result<BlobBody, OpenError> {
+        let size = share.fetch().size;
+        let source = match begun(share.progress()).await? {
+            Begun::From(node) if began => Source::Peer(node),
+            Begun::From(_) | Begun::Sealed => Source::Following,
+            Begun::Unstored => {
+                drop(share);
+                return self.pass_through(digest, size, range, relay).await;
+            }
+        };
+        let stream = follow(share, range.clone(), Arc::clone(&self.through));
+        Ok(BlobBody { size, range, source, stream })
+    }
+
+    async fn pass_through(
+        &self,
+        digest: &Digest,
+        size: u64,
+        range: Range<u64>,
+        relay: bool,
+    ) -> Result<BlobBody, OpenError> {
+        let mut reader = self
+            .through
+            .read(*digest, size, range.clone(), None, relay)
+            .map_err(|_| OpenError::Busy("transfers without storing"))?;
+        let source = match reader.begin().await {
+            Ok(node) => Source::Through(node),
+            Err(TourEnd::Gone) => return Err(OpenError::NotFound),
+            Err(TourEnd::Lost { asked }) => return Err(OpenError::Unreachable { asked }),
+            Err(TourEnd::View(error)) => return Err(OpenError::View(error)),
+        };
+        let stream = try_unfold(reader, |mut reader| async move {
+            let next = reader.next().await?;
+            Ok(next.map(|bytes| (bytes, reader)))
+        });
+        Ok(BlobBody { size, range, source, stream: stream.boxed() })
+    }
+}
+
+fn checked(known: &Known, range: Option<Range<u64>>) -> Result<Range<u64>, OpenError> {
+    let range = range.unwrap_or(0..known.size);
+    if range.start > range.end || range.end > known.size {
+        return Err(OpenError::Range { end: range.end.max(range.start), size: known.size });
+    }
+    Ok(range)
+}
+
+enum Begun {
+    From(NodeId),
+    Sealed,
+    Unstored,
+}
+
+/// Waits until it is known whether a transfer gets anywhere, so that a failure before the first byte is an answer
+/// and not a response that breaks off.
+async fn begun(mut progress: watch::Receiver<Progress>) -> Result<Begun, OpenError> {
+    let seen = progress
+        .wait_for(|progress| progress.from.is_some() || progress.end.is_some())
+        .await
+        .map_err(|_| OpenError::Stopped)?;
+    match (&seen.end, seen.from) {
+        (Some(End::Full | End::Broken(_)), _) => Ok(Begun::Unstored),
+        (Some(End::Sealed(_)), _) => Ok(Begun::Sealed),
+        (Some(End::Gone), _) => Err(OpenError::NotFound),
+        (Some(End::Lost { asked }), _) => Err(OpenError::Unreachable { asked: *asked }),
+        (Some(End::Wrong | End::Unwanted), _) => Err(OpenError::Unreachable { asked: 1 }),
+        (Some(End::Stopped), _) | (None, None) => Err(OpenError::Stopped),
+        (None, Some(node)) => Ok(Begun::From(node)),
     }
 }

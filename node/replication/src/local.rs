@@ -1,0 +1,182 @@
+//! Files of this node's own disk, and what happens when one is found damaged.
+
+use crate::config::Config;
+use crate::error::ReadError;
+use crate::landing::blocking;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use portolan_consensus::{Consensus, ProposeError};
+use portolan_meta::command::{Command, DropReason};
+use portolan_meta::id::{FileId, StoreId};
+use portolan_oci::Digest;
+use portolan_store::{BlobReader, Blobs, CHUNK_BYTES, StoreError};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+/// Opens own files, and hashes again those that are accused.
+pub(crate) struct Local {
+    store: StoreId,
+    blobs: Arc<Blobs>,
+    consensus: Arc<Consensus>,
+    /// Accused files: `None` while one is looked at, else until when further accusations are ignored.
+    accused: Mutex<HashMap<FileId, Option<Instant>>>,
+    /// Whole files are hashed one after the other, beside the serving of others.
+    hashing: Semaphore,
+    max_accusations: usize,
+    pause: Duration,
+    propose_timeout: Duration,
+    retry_pause: Duration,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Local {
+    pub(crate) fn new(
+        config: &Config,
+        store: StoreId,
+        blobs: Arc<Blobs>,
+        consensus: Arc<Consensus>,
+        (tasks, stop): (TaskTracker, CancellationToken),
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            blobs,
+            consensus,
+            accused: Mutex::default(),
+            hashing: Semaphore::new(1),
+            max_accusations: config.max_accusations,
+            pause: Duration::from_millis(config.accusation_pause_ms),
+            propose_timeout: config.confirm_timeout(),
+            retry_pause: Duration::from_millis(config.backoff_ms),
+            tasks,
+            stop,
+        })
+    }
+
+    /// Opens the first of some files that can be opened; `None` when none can, and those are looked after.
+    pub(crate) async fn open(self: &Arc<Self>, digest: &Digest, size: u64, files: &[FileId]) -> Option<LocalFile> {
+        for &file in files {
+            let (blobs, name) = (Arc::clone(&self.blobs), *digest);
+            match blocking(move || blobs.reader(&name, file)).await {
+                Ok(reader) if reader.size() == size => {
+                    return Some(LocalFile { local: Arc::clone(self), digest: *digest, file, reader });
+                }
+                Ok(reader) => {
+                    warn!(%digest, recorded = size, found = reader.size(), "an own file has another size");
+                    self.accuse(*digest, file);
+                }
+                Err(error) => {
+                    warn!(%digest, %error, "an own file cannot be opened");
+                    if matches!(error, StoreError::NotFound { .. } | StoreError::Corrupt { .. }) {
+                        self.accuse(*digest, file);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Hashes a file again, soon; a damaged one is put aside and its location dropped. Somebody's word alone changes
+    /// nothing.
+    pub(crate) fn accuse(self: &Arc<Self>, digest: Digest, file: FileId) {
+        let now = Instant::now();
+        {
+            let mut accused = self.accused.lock().unwrap_or_else(PoisonError::into_inner);
+            accused.retain(|_, ignored_until| ignored_until.is_none_or(|until| until > now));
+            if accused.contains_key(&file) || accused.len() >= self.max_accusations {
+                return;
+            }
+            accused.insert(file, None);
+        }
+        let local = Arc::clone(self);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = local.examine(digest, file) => {}
+                () = local.stop.clone().cancelled_owned() => {}
+            }
+            let mut accused = local.accused.lock().unwrap_or_else(PoisonError::into_inner);
+            accused.insert(file, Some(Instant::now() + local.pause));
+        });
+    }
+
+    async fn examine(&self, digest: Digest, file: FileId) {
+        let Ok(_one_at_a_time) = self.hashing.acquire().await else { return };
+        let blobs = Arc::clone(&self.blobs);
+        match blocking(move || blobs.verify_whole(&digest, file)).await {
+            Ok(()) => {
+                info!(%digest, "an accused file was hashed again and is sound");
+                return;
+            }
+            Err(StoreError::NotFound { .. }) => error!(%digest, "a recorded file is missing"),
+            Err(error @ StoreError::Corrupt { .. }) => {
+                error!(%digest, %error, "a file is damaged; it is put aside and fetched anew");
+                metrics::counter!("portolan_replication_damaged_total").increment(1);
+                let blobs = Arc::clone(&self.blobs);
+                if let Err(error) = blocking(move || blobs.quarantine(&digest, file)).await {
+                    error!(%digest, %error, "a damaged file could not be put aside");
+                }
+            }
+            // Not being able to read now does not prove damage.
+            Err(error) => {
+                error!(%digest, %error, "an accused file cannot be read");
+                return;
+            }
+        }
+        self.drop_location(digest, file).await;
+    }
+
+    async fn drop_location(&self, digest: Digest, file: FileId) {
+        loop {
+            let command = Command::DropLocation { digest, store: self.store, file, reason: DropReason::Damaged };
+            match self.consensus.propose(command, Instant::now() + self.propose_timeout).await {
+                // Refused when it is not recorded (any more), which is what was wanted.
+                Ok(outcome) => {
+                    info!(%digest, ?outcome, "the damaged copy's location was dropped");
+                    return;
+                }
+                Err(ProposeError::Stopped) => return,
+                Err(error) => {
+                    info!(%digest, %error, "the damaged copy's location could not be dropped yet");
+                    sleep(self.retry_pause).await;
+                }
+            }
+        }
+    }
+}
+
+/// An opened own file.
+pub(crate) struct LocalFile {
+    local: Arc<Local>,
+    digest: Digest,
+    file: FileId,
+    reader: BlobReader,
+}
+
+impl LocalFile {
+    /// Streams a range. Damage that shows on the way ends the stream with an error and accuses the file.
+    pub(crate) fn stream(self, range: Range<u64>) -> BoxStream<'static, Result<Bytes, ReadError>> {
+        let Self { local, digest, file, reader } = self;
+        let chunk = usize::try_from(CHUNK_BYTES).expect("a chunk is small");
+        reader
+            .stream(range, chunk)
+            .map(move |item| {
+                item.map_err(|error| {
+                    if matches!(error, StoreError::Corrupt { .. }) {
+                        local.accuse(digest, file);
+                        return ReadError::WrongBytes { digest };
+                    }
+                    warn!(%digest, %error, "reading an own file failed");
+                    ReadError::Disk { digest, reason: error.to_string() }
+                })
+            })
+            .boxed()
+    }
+}

@@ -1,0 +1,92 @@
+//! Answers the blob reads of peers.
+
+use crate::error::{OpenError, ReadError};
+use crate::holders::Holders;
+use crate::local::Local;
+use crate::open::Opener;
+use futures::StreamExt;
+use futures::future::FutureExt;
+use portolan_oci::Digest;
+use portolan_peer::{Answer, BlobHandler, PeerError, PeerIdentity, ReadBlob, RemoteBlob};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tracing::{debug, info, warn};
+
+/// What the peer server calls.
+pub(crate) struct Serve {
+    opener: Arc<Opener>,
+    holders: Arc<Holders>,
+    local: Arc<Local>,
+    permits: Arc<Semaphore>,
+}
+
+impl Serve {
+    pub(crate) fn new(opener: Arc<Opener>, holders: Arc<Holders>, local: Arc<Local>, max_served: usize) -> Arc<Self> {
+        Arc::new(Self { opener, holders, local, permits: Arc::new(Semaphore::new(max_served)) })
+    }
+
+    async fn read(&self, from: PeerIdentity, read: ReadBlob) -> Result<RemoteBlob, PeerError> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| PeerError::Busy)?;
+        let known = self.holders.of(&read.digest).map_err(|error| PeerError::Remote(error.to_string()))?;
+        let size = known.ok_or(PeerError::NotFound)?.size;
+        if read.offset > size {
+            return Err(PeerError::Malformed(format!("offset {} is beyond the {size} bytes", read.offset)));
+        }
+        let end = read.limit.map_or(size, |limit| read.offset.saturating_add(limit).min(size));
+        let range = read.offset..end;
+        let opened = if read.relay {
+            self.opener.open(&read.digest, Some(range), true).await.map(Some)
+        } else {
+            // Only what is here and whole: whoever asks so may be asked by us at the same moment.
+            self.opener.open_local(&read.digest, range).await
+        };
+        let body = opened.map_err(|error| refusal(&error))?.ok_or(PeerError::NotFound)?;
+        debug!(digest = %read.digest, peer = %from.node, source = body.source.label(), "serving a peer");
+        let stream = body.stream.map(move |item| {
+            let _held_until_the_end = &permit;
+            if let Ok(bytes) = &item {
+                metrics::counter!("portolan_replication_served_bytes_total").increment(bytes.len() as u64);
+            }
+            item.map_err(|error| cut(&error))
+        });
+        Ok(RemoteBlob { size: body.size, stream: stream.boxed() })
+    }
+
+    fn note_accusation(&self, from: &PeerIdentity, digest: Digest) -> Result<(), PeerError> {
+        let known = self.holders.of(&digest).map_err(|error| PeerError::Remote(error.to_string()))?;
+        let own = known.ok_or(PeerError::NotFound)?.own;
+        info!(%digest, peer = %from.node, files = own.len(), "a peer says that our bytes do not match");
+        for file in own {
+            self.local.accuse(digest, file);
+        }
+        Ok(())
+    }
+}
+
+impl BlobHandler for Serve {
+    fn read_blob(&self, from: PeerIdentity, read: ReadBlob) -> Answer<'_, RemoteBlob> {
+        self.read(from, read).boxed()
+    }
+
+    fn accuse(&self, from: PeerIdentity, digest: Digest) -> Answer<'_, ()> {
+        std::future::ready(self.note_accusation(&from, digest)).boxed()
+    }
+}
+
+fn refusal(error: &OpenError) -> PeerError {
+    match error {
+        // Whoever asked takes the next holder; our neighbour's failure is not ours.
+        OpenError::NotFound | OpenError::Unreachable { .. } => PeerError::NotFound,
+        OpenError::Busy(_) | OpenError::Stopped => PeerError::Busy,
+        OpenError::Range { .. } => PeerError::Malformed(error.to_string()),
+        OpenError::Store(_) | OpenError::View(_) => {
+            warn!(%error, "a peer could not be served");
+            PeerError::Remote("the disk or the state failed".to_owned())
+        }
+    }
+}
+
+/// The stream to the peer breaks off; whatever it says, the peer goes on with another holder.
+fn cut(error: &ReadError) -> PeerError {
+    PeerError::Remote(error.to_string())
+}

@@ -1,0 +1,54 @@
+//! Nodes that failed lately: they are tried last for a while, never excluded, because a wrong suspicion must not
+//! make a blob unreachable.
+
+use portolan_meta::id::NodeId;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Who failed lately, and until when that counts. One entry per node at most.
+#[derive(Debug, Default)]
+pub(crate) struct Suspects {
+    until: Mutex<HashMap<NodeId, Instant>>,
+}
+
+impl Suspects {
+    /// Counts a node as suspect for a while. A longer suspicion is never shortened.
+    pub(crate) fn accuse(&self, node: NodeId, span: Duration) {
+        let until = Instant::now() + span;
+        let mut suspects = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = suspects.entry(node).or_insert(until);
+        *entry = until.max(*entry);
+    }
+
+    /// Whether a node failed lately.
+    pub(crate) fn has(&self, node: NodeId) -> bool {
+        let mut suspects = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        match suspects.get(&node) {
+            Some(until) if *until > Instant::now() => true,
+            Some(_) => {
+                suspects.remove(&node);
+                false
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, NodeId, Suspects};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspicion_ends_and_is_never_shortened() {
+        let suspects = Suspects::default();
+        suspects.accuse(NodeId(1), Duration::from_secs(60));
+        suspects.accuse(NodeId(1), Duration::from_secs(1));
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert!(suspects.has(NodeId(1)));
+        assert!(!suspects.has(NodeId(2)));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert!(!suspects.has(NodeId(1)));
+    }
+}

@@ -1,0 +1,401 @@
+//! Brings what policy wants on this node. Events only wake it: what is missing is computed from the state, a lost
+//! event costs a delay, and a restart plans anew.
+
+use crate::config::Config;
+use crate::confirm::{Confirm, Finished};
+use crate::fetch::{End, Fetches, Joined, Wish};
+use crate::holders::{Holders, missing};
+use crate::landing::blocking;
+use crate::plan::{Class, Missing, Plan};
+use crate::status::RegionMissing;
+use crate::telemetry;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use portolan_consensus::{Change, Consensus};
+use portolan_meta::id::{FileId, StoreId};
+use portolan_meta::placement::Topology;
+use portolan_meta::query;
+use portolan_meta::view::ViewError;
+use portolan_oci::Digest;
+use portolan_store::{Blobs, StoreError};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+/// How often the gauges per region are computed: they walk over everything that is missing.
+const GAUGES_EVERY: Duration = Duration::from_secs(5);
+
+/// What the worker shares with those who ask for its status.
+pub(crate) struct Desk {
+    plan: Mutex<Plan>,
+    scanning: Mutex<bool>,
+}
+
+impl Desk {
+    pub(crate) fn new(config: &Config, own: StoreId) -> Arc<Self> {
+        let plan = Plan::new(own, config.large_bytes, config.max_planned);
+        Arc::new(Self { plan: Mutex::new(plan), scanning: Mutex::new(true) })
+    }
+
+    pub(crate) fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what is known to be missing may be less than what is missing.
+    pub(crate) fn incomplete(&self) -> bool {
+        *self.scanning.lock().unwrap_or_else(PoisonError::into_inner) || self.plan().overflowed()
+    }
+
+    fn set_scanning(&self, scanning: bool) {
+        *self.scanning.lock().unwrap_or_else(PoisonError::into_inner) = scanning;
+    }
+
+    /// What each region lacks.
+    pub(crate) fn regions(&self, topology: &Topology) -> Vec<RegionMissing> {
+        let mut regions: BTreeMap<&str, (u64, u64)> = topology.regions().map(|region| (region, (0, 0))).collect();
+        let plan = self.plan();
+        for missing in plan.missing() {
+            for store in &missing.stores {
+                if let Some(node) = topology.owner(*store) {
+                    let (copies, bytes) = regions.entry(&node.region).or_default();
+                    *copies += 1;
+                    *bytes += missing.size;
+                }
+            }
+        }
+        let row =
+            |(region, (copies, bytes)): (&str, (u64, u64))| RegionMissing { region: region.to_owned(), copies, bytes };
+        regions.into_iter().map(row).collect()
+    }
+}
+
+/// Blobs with what lacks each of them.
+type Facts = Vec<(Digest, Option<Missing>)>;
+
+/// A scan over all blobs, page by page.
+enum Scan {
+    Idle,
+    Reading(BoxFuture<'static, Result<Facts, ViewError>>),
+}
+
+impl Scan {
+    /// The page that is being read; never returns while there is none. May be dropped and called again.
+    async fn page(&mut self) -> Result<Facts, ViewError> {
+        match self {
+            Self::Idle => std::future::pending().await,
+            Self::Reading(page) => page.await,
+        }
+    }
+}
+
+/// The loop.
+pub(crate) struct Worker {
+    pub(crate) config: Config,
+    pub(crate) desk: Arc<Desk>,
+    /// When this start began, in milliseconds since the Unix epoch, as file ids count it.
+    pub(crate) started: u64,
+    pub(crate) blobs: Arc<Blobs>,
+    pub(crate) consensus: Arc<Consensus>,
+    pub(crate) holders: Arc<Holders>,
+    pub(crate) fetches: Arc<Fetches>,
+    pub(crate) confirm: Arc<Confirm>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// A fetch that the worker waits for.
+struct Done {
+    digest: Digest,
+    class: Class,
+    result: Tried,
+}
+
+enum Tried {
+    /// A copy is here; its location is on its way.
+    Landed,
+    /// Not now.
+    Failed,
+    /// There is nothing to do (any more).
+    Needless,
+}
+
+impl Worker {
+    /// Works until the node stops.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut changes = self.consensus.changes();
+        let mut rescan = interval(self.config.rescan());
+        rescan.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut gauges = interval(GAUGES_EVERY);
+        let mut scan = Scan::Idle;
+        let mut running = JoinSet::new();
+        let mut busy = Busy::default();
+        loop {
+            self.dispatch(&mut running, &mut busy);
+            self.publish(&busy);
+            let due = self.next_due(&busy);
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                change = changes.recv() => match change {
+                    Ok(change) => self.changed(change, &mut changes, &mut scan).await,
+                    Err(RecvError::Lagged(missed)) => {
+                        debug!(missed, "too many changes at once: everything is compared again");
+                        self.begin(&mut scan);
+                    }
+                    Err(RecvError::Closed) => break,
+                },
+                _ = rescan.tick() => self.begin(&mut scan),
+                _ = gauges.tick() => self.publish_regions(),
+                page = scan.page() => scan = self.turn(page).await,
+                Some(done) = running.join_next() => match done {
+                    Ok(done) => self.done(&done, &mut busy),
+                    Err(error) => error!(%error, "a task of the worker died"),
+                },
+                () = sleep_until(due) => {}
+            }
+        }
+        // The transfers themselves end with the same token; these only wait for them.
+        running.shutdown().await;
+    }
+
+    fn begin(&self, scan: &mut Scan) {
+        *scan = Scan::Reading(self.page(None));
+        self.desk.set_scanning(true);
+        self.desk.plan().begin_scan();
+    }
+
+    /// Takes a change and whatever else has come by now, so that a burst is one reading of the state.
+    async fn changed(&self, first: Change, changes: &mut Receiver<Change>, scan: &mut Scan) {
+        let mut digests = HashSet::new();
+        let mut next = Some(first);
+        while let Some(change) = next {
+            match change {
+                Change::Blobs(changed) => digests.extend(changed.iter().copied()),
+                Change::Topology | Change::Reset => self.begin(scan),
+            }
+            next = if digests.len() < self.config.scan_page { changes.try_recv().ok() } else { None };
+        }
+        if let Err(error) = self.compare(digests.into_iter().collect()).await {
+            error!(%error, "what is missing could not be computed");
+        }
+    }
+
+    /// Notes for each blob what lacks it now.
+    async fn compare(&self, digests: Vec<Digest>) -> Result<(), ViewError> {
+        if digests.is_empty() {
+            return Ok(());
+        }
+        let state = self.consensus.local();
+        let facts = reading(move || {
+            state.read(|view| {
+                let topology = Topology::read(view)?;
+                digests.iter().map(|digest| Ok((*digest, missing(view, &topology, digest)?))).collect()
+            })
+        });
+        self.note(facts.await?);
+        Ok(())
+    }
+
+    fn note(&self, facts: Facts) {
+        let now = Instant::now();
+        let mut plan = self.desk.plan();
+        for (digest, missing) in facts {
+            plan.note(digest, missing, now);
+        }
+    }
+
+    /// Reads one page of blobs with what lacks them.
+    fn page(&self, after: Option<Digest>) -> BoxFuture<'static, Result<Facts, ViewError>> {
+        let (state, limit) = (self.consensus.local(), self.config.scan_page);
+        reading(move || {
+            state.read(|view| {
+                let topology = Topology::read(view)?;
+                let page = query::blobs_after(view, after.as_ref(), limit)?;
+                page.iter().map(|(digest, _)| Ok((*digest, missing(view, &topology, digest)?))).collect()
+            })
+        })
+        .boxed()
+    }
+
+    /// Takes a page; says where the scan stands then.
+    async fn turn(&self, page: Result<Facts, ViewError>) -> Scan {
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                error!(%error, "the scan for missing blobs failed; the next one begins in time");
+                return Scan::Idle;
+            }
+        };
+        let last = page.last().map(|(digest, _)| *digest).filter(|_| page.len() == self.config.scan_page);
+        self.note(page);
+        if last.is_some() {
+            return Scan::Reading(self.page(last));
+        }
+        // Blobs whose row is gone are in no page.
+        let known = self.desk.plan().digests();
+        if let Err(error) = self.compare(known).await {
+            error!(%error, "what is missing could not be computed");
+        }
+        self.sweep_leftovers().await;
+        self.desk.set_scanning(false);
+        Scan::Idle
+    }
+
+    /// Removes the files of transfers that nobody will go on with.
+    async fn sweep_leftovers(&self) {
+        let leftovers = match self.fetches.leftovers().await {
+            Ok(leftovers) => leftovers,
+            Err(error) => {
+                warn!(%error, "leftovers of transfers could not be listed");
+                return;
+            }
+        };
+        for digest in leftovers {
+            if matches!(self.holders.lacks(&digest), Ok(false)) {
+                self.fetches.forget(&digest).await;
+            }
+        }
+    }
+
+    fn dispatch(self: &Arc<Self>, running: &mut JoinSet<Done>, busy: &mut Busy) {
+        let now = Instant::now();
+        for class in [Class::Small, Class::Large] {
+            while busy.of(class) < self.limit(class) && self.confirm.len() < self.config.max_unconfirmed {
+                let Some(digest) = self.desk.plan().take(class, now) else { break };
+                *busy.of_mut(class) += 1;
+                let worker = Arc::clone(self);
+                running.spawn(async move { Done { digest, class, result: worker.bring(digest).await } });
+            }
+        }
+    }
+
+    fn limit(&self, class: Class) -> usize {
+        match class {
+            Class::Small => self.config.small_fetches.max(1),
+            Class::Large => self.config.large_fetches.max(1),
+        }
+    }
+
+    /// When a blob may be tried that there is room for.
+    fn next_due(&self, busy: &Busy) -> Instant {
+        let plan = self.desk.plan();
+        let due = [Class::Small, Class::Large]
+            .into_iter()
+            .filter(|class| busy.of(*class) < self.limit(*class))
+            .filter_map(|class| plan.next_due(class))
+            .min();
+        // A confirmation that makes room wakes nobody: look again after a moment.
+        let soonest = Instant::now() + Duration::from_millis(if due.is_some() { 20 } else { 3_600_000 });
+        due.map_or(soonest, |due| due.max(soonest))
+    }
+
+    async fn bring(&self, digest: Digest) -> Tried {
+        let known = match self.holders.of(&digest) {
+            Ok(Some(known)) => known,
+            Ok(None) => return Tried::Needless,
+            Err(error) => {
+                error!(%digest, %error, "a blob's holders could not be read");
+                return Tried::Failed;
+            }
+        };
+        if self.confirm.file(&digest).is_some() {
+            return Tried::Landed;
+        }
+        if let Some(file) = self.adoptable(digest).await {
+            debug!(%digest, "a file of an earlier start is announced instead of fetched");
+            self.confirm.push(Finished { digest, file, generation: known.generation, adopted: true });
+            return Tried::Landed;
+        }
+        let mut progress = match self.fetches.join(digest, known.size, known.generation, Wish::Policy) {
+            // The share is given back at once: policy is no reader.
+            Joined::Fetch(share, _) => share.progress(),
+            Joined::Finished(_) => return Tried::Landed,
+            Joined::Busy(_) | Joined::Stopped => return Tried::Failed,
+        };
+        match progress.wait_for(|progress| progress.end.is_some()).await.map(|progress| progress.end.clone()) {
+            Ok(Some(End::Sealed(_))) => Tried::Landed,
+            Ok(Some(End::Gone)) => Tried::Needless,
+            _ => Tried::Failed,
+        }
+    }
+
+    /// A whole file of the blob that an earlier start of this node finished and did not announce. Younger files
+    /// belong to somebody of this process, who announces them.
+    async fn adoptable(&self, digest: Digest) -> Option<FileId> {
+        let (blobs, started) = (Arc::clone(&self.blobs), self.started);
+        let found = blocking(move || {
+            for file in blobs.files_of(&digest)? {
+                if ulid::Ulid(file.0).timestamp_ms() < started && blobs.verify_whole(&digest, file).is_ok() {
+                    return Ok(Some(file));
+                }
+            }
+            Ok::<_, StoreError>(None)
+        });
+        found.await.unwrap_or_else(|error| {
+            warn!(%digest, %error, "the disk could not be asked for an earlier copy");
+            None
+        })
+    }
+
+    fn done(&self, done: &Done, busy: &mut Busy) {
+        let count = busy.of_mut(done.class);
+        *count = count.saturating_sub(1);
+        let now = Instant::now();
+        let mut plan = self.desk.plan();
+        match done.result {
+            // Its location ends the deficit. Should that be refused, the blob is looked at once more.
+            Tried::Landed => plan.again(&done.digest, now + self.config.confirm_timeout()),
+            Tried::Failed => plan.retry(&done.digest, now, |failures| self.config.backoff(failures)),
+            Tried::Needless => plan.note(done.digest, None, now),
+        }
+    }
+
+    fn publish(&self, busy: &Busy) {
+        let (queue, bytes) = self.desk.plan().queued();
+        telemetry::queue(queue, bytes, busy.small + busy.large, self.confirm.len());
+    }
+
+    fn publish_regions(&self) {
+        match self.consensus.local().read(|view| Topology::read(view)) {
+            Ok(topology) => telemetry::regions(&self.desk.regions(&topology)),
+            Err(error) => error!(%error, "the topology cannot be read"),
+        }
+    }
+}
+
+/// How many fetches of each class the worker waits for.
+#[derive(Default)]
+struct Busy {
+    small: usize,
+    large: usize,
+}
+
+impl Busy {
+    fn of(&self, class: Class) -> usize {
+        match class {
+            Class::Small => self.small,
+            Class::Large => self.large,
+        }
+    }
+
+    fn of_mut(&mut self, class: Class) -> &mut usize {
+        match class {
+            Class::Small => &mut self.small,
+            Class::Large => &mut self.large,
+        }
+    }
+}
+
+/// Runs a longer reading of the state where it may block.
+async fn reading<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, ViewError> + Send + 'static,
+) -> Result<T, ViewError> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(ViewError::Read { family: "blobs", source: Box::new(error) }),
+    }
+}
