@@ -1,160 +1,174 @@
-//! Blob files.
+//! Blob files, and the files that grow into them.
+//!
+//! ```text
+//!   Parts::create ──▶ Part ──append / PartWriter──▶ (synced now and then: state file) ──seal──▶ StoredFile
+//!                       └─ PartReader: followers of the growing file         │
+//!   Blobs::reader ──▶ BlobReader ──▶ BlobStream                  blobs/<alg>/<2 hex>/<hex>.<file id>
+//! ```
+//!
+//! Invariant: a file with a blob's name is whole, has the digest in its name, and is durable. Everything else here is
+//! in the order of steps that keeps this true over a crash at any point ([`part`]).
+
+mod layout;
+mod part;
+mod parts;
+mod progress;
+mod reader;
+mod space;
+mod stream;
+mod sums;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use part::{Part, PartReader, SealFailure, StoredFile};
+pub use parts::{PartInfo, Parts};
+pub use reader::BlobReader;
+pub use stream::BlobStream;
+pub use writer::PartWriter;
+
 use crate::config::Config;
+use crate::engine::approximate;
 use crate::error::StoreError;
-use bytes::Bytes;
-use futures::Stream;
+use crate::files;
+use layout::Layout;
+use parts::OpenParts;
 use portolan_meta::id::FileId;
-use portolan_oci::{Algorithm, Digest};
-use std::ops::Range;
+use portolan_oci::Digest;
+use space::Space;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
-use tokio::sync::watch;
 
-/// Chunk.
+/// The length of the pieces that have a checksum of their own, in bytes.
 pub const CHUNK_BYTES: u64 = 256 << 10;
-/// Blobs.
-pub struct Blobs {}
-/// What a seal made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredFile {
-    /// Digest.
-    pub digest: Digest,
-    /// Size.
-    pub size: u64,
-    /// File.
-    pub file: FileId,
-}
-impl Blobs {
-    /// Opens.
-    pub fn open(_data_dir: &Path, _config: &Config) -> Result<Arc<Self>, StoreError> { todo!() }
-    /// Parts.
-    pub fn parts(&self, _kind: PartKind) -> Parts { todo!() }
-    /// Opens a file for reading. NotFound.
-    pub fn reader(&self, _digest: &Digest, _file: FileId) -> Result<BlobReader, StoreError> { todo!() }
-    /// Files of a digest.
-    pub fn files_of(&self, _digest: &Digest) -> Result<Vec<FileId>, StoreError> { todo!() }
-    /// Re-hashes a whole file; Corrupt on a mismatch. Touches nothing else.
-    pub fn verify_whole(&self, _digest: &Digest, _file: FileId) -> Result<(), StoreError> { todo!() }
-    /// Moves it aside.
-    pub fn quarantine(&self, _digest: &Digest, _file: FileId) -> Result<(), StoreError> { todo!() }
-    /// Unlinks it; false when it was not there.
-    pub fn remove(&self, _digest: &Digest, _file: FileId) -> Result<bool, StoreError> { todo!() }
-    /// Full when below the reserve.
-    pub fn check_space(&self) -> Result<(), StoreError> { todo!() }
-    /// Free bytes.
-    pub fn free_bytes(&self) -> Result<u64, StoreError> { todo!() }
-}
-/// Kind.
+
+/// Which files grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PartKind {
-    /// `uploads/`.
+    /// A client's upload: `uploads/`.
     Upload,
-    /// `fetches/`.
+    /// A copy of a peer's blob: `fetches/`.
     Fetch,
 }
-/// Parts.
-#[derive(Clone)]
-pub struct Parts {}
-/// Info.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartInfo {
-    /// Id.
-    pub id: String,
-    /// Durable bytes.
-    pub synced_bytes: u64,
-    /// Last sync.
-    pub modified: SystemTime,
-    /// The owner's words.
-    pub note: Bytes,
+
+impl PartKind {
+    const ALL: [Self; 2] = [Self::Upload, Self::Fetch];
 }
-impl Parts {
-    /// Creates.
-    pub fn create(&self, _id: &str, _algorithm: Algorithm, _note: &[u8]) -> Result<Part, StoreError> { todo!() }
-    /// Opens, truncated to what was synced. NotFound, Busy.
-    pub fn open(&self, _id: &str) -> Result<Part, StoreError> { todo!() }
-    /// Lists.
-    pub fn list(&self) -> Result<Vec<PartInfo>, StoreError> { todo!() }
-    /// One of them, whether open or not.
-    pub fn info(&self, _id: &str) -> Result<PartInfo, StoreError> { todo!() }
-    /// Removes. Busy while open; false when it was not there.
-    pub fn remove(&self, _id: &str) -> Result<bool, StoreError> { todo!() }
-    /// Waits until nobody in this process has the part open.
-    pub async fn wait_free(&self, _id: &str) { todo!() }
-}
-/// Part.
-pub struct Part {}
-impl Part {
-    /// Id.
-    pub fn id(&self) -> &str { todo!() }
-    /// Note.
-    pub fn note(&self) -> &Bytes { todo!() }
-    /// Length.
-    pub fn len(&self) -> u64 { todo!() }
-    /// Empty.
-    pub fn is_empty(&self) -> bool { todo!() }
-    /// Appends.
-    pub fn append(&mut self, _bytes: &[u8]) -> Result<(), StoreError> { todo!() }
-    /// Syncs.
-    pub fn sync(&mut self) -> Result<(), StoreError> { todo!() }
-    /// Truncates.
-    pub fn truncate_to_synced(&mut self) -> Result<(), StoreError> { todo!() }
-    /// Seals.
-    pub fn seal(&mut self, _expected: &Digest) -> Result<StoredFile, StoreError> { todo!() }
-    /// Async seal.
-    pub async fn seal_async(self, _expected: Digest) -> Result<StoredFile, SealFailure> { todo!() }
-    /// Async sync.
-    pub async fn sync_async(self) -> Result<Self, StoreError> { todo!() }
-    /// Throws it away.
-    pub fn discard(self) -> Result<(), StoreError> { todo!() }
-    /// Reader.
-    pub fn reader(&self) -> PartReader { todo!() }
-    /// Async front.
-    pub fn into_writer(self) -> PartWriter { todo!() }
-}
-/// The part that was not sealed and why.
+
+/// What everything here shares.
 #[derive(Debug)]
-pub struct SealFailure {
-    /// It is still usable; `None` when its thread died.
-    pub part: Option<Part>,
-    /// Why.
-    pub error: StoreError,
+struct Shared {
+    layout: Layout,
+    space: Space,
+    config: Config,
+    open: OpenParts,
 }
-impl std::fmt::Debug for Part { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.debug_struct("Part").finish() } }
-/// Reader of a growing file.
-#[derive(Clone)]
-pub struct PartReader {}
-impl PartReader {
-    /// Reads what is there, at most len; blocks.
-    pub fn read_at(&self, _offset: u64, _len: usize) -> Result<Bytes, StoreError> { todo!() }
-    /// The same on the blocking pool.
-    pub async fn read(&self, _offset: u64, _len: usize) -> Result<Bytes, StoreError> { todo!() }
+
+/// The blob files of one disk.
+#[derive(Debug)]
+pub struct Blobs {
+    shared: Arc<Shared>,
 }
-/// Async writer.
-pub struct PartWriter {}
-impl PartWriter {
-    /// Writes.
-    pub async fn write(&mut self, _bytes: Bytes) -> Result<(), StoreError> { todo!() }
-    /// Length that readers of the file can read.
-    pub fn written(&self) -> watch::Receiver<u64> { todo!() }
-    /// Reader.
-    pub fn reader(&self) -> PartReader { todo!() }
-    /// Waits until all is in the file; not synced.
-    pub async fn finish(self) -> Result<Part, StoreError> { todo!() }
-}
-/// Reader.
-pub struct BlobReader {}
-impl BlobReader {
-    /// Size.
-    pub fn size(&self) -> u64 { todo!() }
-    /// Reads; blocks.
-    pub fn read_at(&self, _offset: u64, _len: usize) -> Result<Bytes, StoreError> { todo!() }
-    /// Streams.
-    pub fn stream(self, _range: Range<u64>, _chunk_bytes: usize) -> BlobStream { todo!() }
-}
-/// Stream.
-pub struct BlobStream {}
-impl Stream for BlobStream {
-    type Item = Result<Bytes, StoreError>;
-    fn poll_next(self: std::pin::Pin<&mut Self>, _cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Self::Item>> { todo!() }
+
+impl Blobs {
+    /// Opens the blobs of a data folder, creating the folders that are missing, and removes parts that a crash left
+    /// without what resumes them. Walks over no blob.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn open(data_dir: &Path, config: &Config) -> Result<Arc<Self>, StoreError> {
+        files::create_dir(data_dir)?;
+        let layout = Layout::create(data_dir)?;
+        let space = Space { root: data_dir.to_owned(), reserve_bytes: config.reserve_bytes };
+        let shared = Arc::new(Shared { layout, space, config: config.clone(), open: OpenParts::default() });
+        let blobs = Arc::new(Self { shared });
+        for kind in PartKind::ALL {
+            blobs.parts(kind).sweep()?;
+        }
+        Ok(blobs)
+    }
+
+    /// The files of one kind that grow.
+    #[must_use]
+    pub fn parts(&self, kind: PartKind) -> Parts {
+        Parts::new(kind, Arc::clone(&self.shared))
+    }
+
+    /// Opens a blob file for reading. What is open stays readable after [`Blobs::remove`]. Blocks for one or two
+    /// small reads; a file whose sidecar is missing or damaged is hashed whole first.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Corrupt`] when its length or its digest is wrong.
+    pub fn reader(&self, digest: &Digest, file: FileId) -> Result<BlobReader, StoreError> {
+        reader::open(&self.shared, digest, file)
+    }
+
+    /// The blob files of a digest that lie here, announced or not, oldest first.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn files_of(&self, digest: &Digest) -> Result<Vec<FileId>, StoreError> {
+        let names = files::names_in(&self.shared.layout.folder(digest))?;
+        let mut found: Vec<FileId> = names.iter().filter_map(|name| layout::file_id_in(name, digest)).collect();
+        found.sort();
+        Ok(found)
+    }
+
+    /// Hashes a whole file and notes that it was verified. Blocks for as long as reading it takes.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when it does not have its digest; nothing is changed then.
+    pub fn verify_whole(&self, digest: &Digest, file: FileId) -> Result<(), StoreError> {
+        reader::verify_whole(&self.shared, digest, file)
+    }
+
+    /// Moves a bad file to `quarantine/`, where nothing serves it; durable on return.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such file.
+    pub fn quarantine(&self, digest: &Digest, file: FileId) -> Result<(), StoreError> {
+        let layout = &self.shared.layout;
+        files::rename(&layout.blob(digest, file), &layout.quarantined(digest, file))?;
+        files::remove_file(&layout.sums(digest, file))?;
+        files::sync_dir(&layout.quarantine())?;
+        files::sync_dir(&layout.folder(digest))
+    }
+
+    /// Unlinks a blob file; durable on return. Tells whether there was one.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn remove(&self, digest: &Digest, file: FileId) -> Result<bool, StoreError> {
+        let layout = &self.shared.layout;
+        let was_there = files::remove_file(&layout.blob(digest, file))?;
+        files::remove_file(&layout.sums(digest, file))?;
+        if was_there {
+            files::sync_dir(&layout.folder(digest))?;
+        }
+        Ok(was_there)
+    }
+
+    /// Whether blobs may still be written: the question of a readiness probe.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when only the reserve is left.
+    pub fn check_space(&self) -> Result<(), StoreError> {
+        self.shared.space.check()
+    }
+
+    /// What the disk has left, the reserve included, in bytes.
+    ///
+    /// # Errors
+    /// When the system refuses to say.
+    pub fn free_bytes(&self) -> Result<u64, StoreError> {
+        self.shared.space.free_bytes()
+    }
+
+    /// Sets the gauges of the disk; call it before metrics are rendered.
+    pub fn record_gauges(&self) {
+        if let Ok(free) = self.free_bytes() {
+            metrics::gauge!("portolan_disk_free_bytes").set(approximate(free));
+        }
+        metrics::gauge!("portolan_disk_reserve_bytes").set(approximate(self.shared.config.reserve_bytes));
+    }
 }

@@ -32,8 +32,12 @@ pub struct Config {
     pub sync_every_bytes: u64,
     /// How many bytes of a blob are read from the disk at once; a stream holds at most three times this.
     pub read_batch_bytes: u64,
-    /// The block caches of the two databases together.
-    pub block_cache_bytes: u64,
+    /// The block cache of the state.
+    pub state_cache_bytes: u64,
+    /// The block cache of the Raft log, which is mostly read while it is still in its write buffer.
+    pub raft_cache_bytes: u64,
+    /// How many log writes may wait for one fsync before the writer is held back.
+    pub raft_queue: u32,
     /// The Raft log's write buffer; at most two exist at a time.
     pub raft_write_buffer_bytes: u64,
     /// The write buffers of all column families of the state together.
@@ -53,7 +57,9 @@ impl Default for Config {
             writer_buffer_bytes: 4 << 20,
             sync_every_bytes: 32 << 20,
             read_batch_bytes: 1 << 20,
-            block_cache_bytes: 32 << 20,
+            state_cache_bytes: 32 << 20,
+            raft_cache_bytes: 4 << 20,
+            raft_queue: 4096,
             raft_write_buffer_bytes: 8 << 20,
             state_write_buffer_bytes: 16 << 20,
             max_wal_bytes: 64 << 20,

@@ -23,19 +23,9 @@ pub(crate) fn free_bytes(path: &Path) -> Result<u64, StoreError> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Creates a folder and its missing parents. Not synced: see [`create_dir_synced`].
+/// Creates a folder and its missing parents.
 pub(crate) fn create_dir(path: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(path).map_err(|source| io("creating", path, source))
-}
-
-/// Creates a folder whose parent exists, and syncs the parent, so that a file inside can become durable.
-pub(crate) fn create_dir_synced(path: &Path) -> Result<(), StoreError> {
-    match fs::create_dir(path) {
-        Ok(()) => sync_dir(path.parent().unwrap_or(path)),
-        // Somebody else made it; whether its parent is already synced is not known, so sync it too.
-        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(source) => Err(io("creating", path, source)),
-    }
 }
 
 /// Makes the names in a folder durable.
@@ -68,6 +58,27 @@ pub(crate) fn replace_unsynced_name(path: &Path, contents: &[u8]) -> Result<(), 
     file.write_all(contents).map_err(|source| io("writing", tmp, source))?;
     sync_file(&file, tmp)?;
     rename(tmp, path)
+}
+
+/// Makes a file with these contents; the contents are durable on return, its name is not.
+pub(crate) fn create_synced(path: &Path, contents: &[u8]) -> Result<(), StoreError> {
+    let mut file = File::create_new(path).map_err(|source| io("creating", path, source))?;
+    file.write_all(contents).map_err(|source| io("writing", path, source))?;
+    sync_file(&file, path)
+}
+
+/// The names in a folder, in no order; none when there is no folder.
+pub(crate) fn names_in(path: &Path) -> Result<Vec<String>, StoreError> {
+    let failed = |source| io("listing", path, source);
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(failed(source)),
+    };
+    // A name that is not UTF-8 is none of ours.
+    entries
+        .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).map_err(failed).transpose())
+        .collect()
 }
 
 /// Reads a small file; `None` when there is none.

@@ -73,7 +73,12 @@ mod tests {
     use portolan_meta::id::NodeId;
 
     fn identity() -> Identity {
-        Identity { cluster_id: "c".into(), node_id: NodeId(3), storage_uuid: Identity::fresh_storage_uuid(), incarnation: 0 }
+        Identity {
+            cluster_id: "c".into(),
+            node_id: NodeId(3),
+            storage_uuid: Identity::fresh_storage_uuid(),
+            incarnation: 0,
+        }
     }
 
     #[test]

@@ -31,7 +31,8 @@ mod raft_log;
 mod state;
 
 pub use blobs::{
-    BlobReader, BlobStream, Blobs, CHUNK_BYTES, Part, PartInfo, PartKind, PartReader, PartWriter, Parts, SealFailure, StoredFile,
+    BlobReader, BlobStream, Blobs, CHUNK_BYTES, Part, PartInfo, PartKind, PartReader, PartWriter, Parts, SealFailure,
+    StoredFile,
 };
 pub use config::{Config, VerifyReads};
 pub use data_dir::DataDir;

@@ -1,0 +1,94 @@
+//! Where blob files lie: drawn once, here.
+
+use super::PartKind;
+use crate::error::StoreError;
+use crate::files;
+use portolan_meta::id::FileId;
+use portolan_oci::{Algorithm, Digest};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use ulid::Ulid;
+
+/// What a sidecar's name ends with.
+const SUMS: &str = ".sum";
+
+/// The paths below a data folder.
+#[derive(Debug)]
+pub(super) struct Layout {
+    root: PathBuf,
+    /// Fan-out folders that are known to be durable: at most 256 per algorithm.
+    durable: Mutex<HashSet<PathBuf>>,
+}
+
+impl Layout {
+    /// Creates the folders that must be there before the first file.
+    pub(super) fn create(root: &Path) -> Result<Self, StoreError> {
+        for name in ["blobs", "uploads", "fetches", "quarantine"] {
+            files::create_dir(&root.join(name))?;
+        }
+        for algorithm in Algorithm::ALL {
+            files::create_dir(&root.join("blobs").join(algorithm.name()))?;
+        }
+        files::sync_dir(&root.join("blobs"))?;
+        files::sync_dir(root)?;
+        Ok(Self { root: root.to_owned(), durable: Mutex::default() })
+    }
+
+    /// The folder of a digest's files.
+    pub(super) fn folder(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs").join(digest.algorithm().name()).join(&digest.hex()[..2])
+    }
+
+    /// The folder of a digest's files, existing and durable.
+    pub(super) fn durable_folder(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
+        let folder = self.folder(digest);
+        // Held while syncing: whoever finds the folder made must also find it durable.
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if !durable.contains(&folder) {
+            files::create_dir(&folder)?;
+            files::sync_dir(folder.parent().unwrap_or(&folder))?;
+            durable.insert(folder.clone());
+        }
+        Ok(folder)
+    }
+
+    pub(super) fn blob(&self, digest: &Digest, file: FileId) -> PathBuf {
+        self.folder(digest).join(name(digest, file))
+    }
+
+    pub(super) fn sums(&self, digest: &Digest, file: FileId) -> PathBuf {
+        self.folder(digest).join(name(digest, file) + SUMS)
+    }
+
+    pub(super) fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    pub(super) fn quarantined(&self, digest: &Digest, file: FileId) -> PathBuf {
+        self.quarantine().join(name(digest, file))
+    }
+
+    pub(super) fn parts(&self, kind: PartKind) -> PathBuf {
+        self.root.join(match kind {
+            PartKind::Upload => "uploads",
+            PartKind::Fetch => "fetches",
+        })
+    }
+}
+
+/// A file's name: what it holds and which copy it is.
+fn name(digest: &Digest, file: FileId) -> String {
+    format!("{}.{}", digest.hex(), Ulid(file.0))
+}
+
+/// A file id that was never used.
+pub(super) fn fresh_file_id() -> FileId {
+    FileId(Ulid::new().0)
+}
+
+/// The file id in a name, if it is one of `digest`'s blob files and not a sidecar.
+pub(super) fn file_id_in(name: &str, digest: &Digest) -> Option<FileId> {
+    let id = name.strip_prefix(&digest.hex())?.strip_prefix('.')?;
+    Ulid::from_string(id).ok().map(|id| FileId(id.0))
+}

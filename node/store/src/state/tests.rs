@@ -1,0 +1,280 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::{Checkpoint, CheckpointFile, FOLDER_PREFIX, POINTER, State};
+use crate::config::Config;
+use crate::error::StoreError;
+use bytes::Bytes;
+use portolan_meta::family::Family;
+use portolan_meta::view::{View, Write, Writes};
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+fn open(dir: &Path) -> Arc<State> {
+    State::open(dir, &Config::default()).unwrap()
+}
+
+fn put(state: &State, family: Family, rows: &[(&str, &str)], applied: u64) {
+    let rows = rows.iter().map(|(key, value)| Write::Put(family, key.as_bytes().to_vec(), value.as_bytes().to_vec()));
+    let writes = Writes { rows: rows.collect(), ..Writes::default() };
+    state.write(&writes, &[("applied", applied.to_be_bytes().to_vec())]).unwrap();
+}
+
+fn get(state: &State, family: Family, key: &str) -> Option<Bytes> {
+    state.read(|view| view.get(family, key.as_bytes()).unwrap())
+}
+
+fn applied(state: &State) -> Option<u64> {
+    state.marker("applied").unwrap().map(|bytes| u64::from_be_bytes(bytes.as_ref().try_into().unwrap()))
+}
+
+fn folders(dir: &Path, below: &str) -> Vec<String> {
+    let names = std::fs::read_dir(dir.join("state").join(below)).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn rows_and_markers_of_a_batch_read_back_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    assert_eq!(applied(&state), None);
+    put(&state, Family::Tags, &[("a", "1"), ("b", "2")], 7);
+    let delete = Writes { rows: vec![Write::Delete(Family::Tags, b"a".to_vec())], ..Writes::default() };
+    state.write(&delete, &[]).unwrap();
+    drop(state);
+    let state = open(dir.path());
+    assert_eq!(get(&state, Family::Tags, "a"), None);
+    assert_eq!(get(&state, Family::Tags, "b").unwrap(), "2");
+    assert_eq!(get(&state, Family::Blobs, "b"), None, "families are apart");
+    assert_eq!(applied(&state), Some(7));
+}
+
+#[test]
+fn a_scan_keeps_to_its_prefix_and_goes_on_after_a_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    let sys = |keys: &[&[u8]]| Writes {
+        rows: keys.iter().map(|key| Write::Put(Family::Tags, key.to_vec(), b"v".to_vec())).collect(),
+        ..Writes::default()
+    };
+    state.write(&sys(&[b"a", b"b\x00", b"b\x01", b"b\xff", b"b\xff\xff", b"c", b"\xff", b"\xff\xff"]), &[]).unwrap();
+    type Case<'a> = (&'a [u8], Option<&'a [u8]>, usize, &'a [&'a [u8]]);
+    let cases: &[Case<'_>] = &[
+        (b"b", None, 10, &[b"b\x00", b"b\x01", b"b\xff", b"b\xff\xff"]),
+        (b"b", None, 2, &[b"b\x00", b"b\x01"]),
+        (b"b", Some(b"b\x01"), 10, &[b"b\xff", b"b\xff\xff"]),
+        (b"b", Some(b"b\x00\x00"), 1, &[b"b\x01"]),
+        (b"b", Some(b"a"), 1, &[b"b\x00"]),
+        (b"b", Some(b"c"), 10, &[]),
+        (b"b\xff", None, 10, &[b"b\xff", b"b\xff\xff"]),
+        (b"\xff", None, 10, &[b"\xff", b"\xff\xff"]),
+        (b"", None, 3, &[b"a", b"b\x00", b"b\x01"]),
+        (b"", Some(b"\xff"), 10, &[b"\xff\xff"]),
+        (b"d", None, 10, &[]),
+        (b"b", None, 0, &[]),
+    ];
+    for (prefix, after, limit, expected) in cases {
+        let check = |view: &dyn View| {
+            let rows = view.scan(Family::Tags, prefix, *after, *limit).unwrap();
+            let keys: Vec<_> = rows.iter().map(|(key, _)| key.as_ref()).collect();
+            assert_eq!(keys, *expected, "prefix {prefix:?} after {after:?} limit {limit}");
+        };
+        state.read(check);
+        check(&state.latest());
+    }
+}
+
+#[test]
+fn many_keys_at_once_come_in_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    put(&state, Family::Edges, &[("a", "1"), ("b", "2"), ("c", "3")], 1);
+    let keys: Vec<Vec<u8>> = [b"c", b"x", b"a"].map(|key| key.to_vec()).into();
+    let expected = vec![Some(Bytes::from("3")), None, Some(Bytes::from("1"))];
+    assert_eq!(state.latest().multi_get(Family::Edges, &keys).unwrap(), expected);
+    assert_eq!(state.read(|view| view.multi_get(Family::Edges, &keys).unwrap()), expected);
+}
+
+#[test]
+fn a_reader_sees_one_moment_and_the_applier_sees_the_newest() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    put(&state, Family::Tags, &[("t", "old")], 1);
+    state.read(|view| {
+        put(&state, Family::Tags, &[("t", "new"), ("u", "new")], 2);
+        assert_eq!(view.get(Family::Tags, b"t").unwrap().unwrap(), "old");
+        assert_eq!(view.scan(Family::Tags, b"", None, 10).unwrap().len(), 1);
+        assert_eq!(view.multi_get(Family::Tags, &[b"u".to_vec()]).unwrap(), [None]);
+        assert_eq!(state.latest().get(Family::Tags, b"t").unwrap().unwrap(), "new");
+    });
+}
+
+#[test]
+fn a_checkpoint_holds_the_state_of_its_moment_and_is_found_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    put(&state, Family::Tags, &[("t", "one")], 1);
+    let first = state.checkpoint().unwrap();
+    put(&state, Family::Tags, &[("t", "two")], 2);
+    assert_eq!(first.marker("applied").unwrap(), 1_u64.to_be_bytes());
+    assert_eq!(first.marker("other"), None);
+    assert_eq!(first.total_bytes(), first.files().iter().map(|file| file.size).sum::<u64>());
+    assert!(matches!(first.open_file("../CURRENT-STATE"), Err(StoreError::NotFound { .. })));
+    let id = first.id().to_owned();
+    drop((first, state));
+    let state = open(dir.path());
+    let found = state.current_checkpoint().unwrap();
+    assert_eq!((found.id(), found.marker("applied").unwrap()), (id.as_str(), &1_u64.to_be_bytes()[..]));
+    assert_eq!(applied(&state), Some(2));
+}
+
+#[test]
+fn an_old_checkpoint_stays_until_its_last_holder_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    put(&state, Family::Tags, &[("t", "one")], 1);
+    let first = state.checkpoint().unwrap();
+    put(&state, Family::Tags, &[("t", "two")], 2);
+    let second = state.checkpoint().unwrap();
+    assert_eq!(folders(dir.path(), "checkpoints"), [first.id(), second.id()]);
+    first.files().iter().for_each(|file| drop(first.open_file(&file.name).unwrap()));
+    drop(first);
+    assert_eq!(folders(dir.path(), "checkpoints"), [second.id()]);
+    assert_eq!(state.current_checkpoint().unwrap().id(), second.id());
+}
+
+#[test]
+fn an_unfinished_checkpoint_is_no_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    put(&state, Family::Tags, &[("t", "one")], 1);
+    let whole = state.checkpoint().unwrap().id().to_owned();
+    drop(state);
+    let unfinished = dir.path().join("state/checkpoints/7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
+    std::fs::create_dir(&unfinished).unwrap();
+    std::fs::write(unfinished.join("CURRENT"), "x").unwrap();
+    assert_eq!(open(dir.path()).current_checkpoint().unwrap().id(), whole);
+    assert_eq!(folders(dir.path(), "checkpoints"), [whole]);
+}
+
+/// Sends a checkpoint to another state, in pieces, as a peer would.
+fn send(from: &Checkpoint, to: &State) -> Result<super::Incoming, StoreError> {
+    let incoming = to.incoming()?;
+    for announced in from.files() {
+        let mut file = from.open_file(&announced.name)?;
+        let mut landing = incoming.file(announced)?;
+        let mut buffer = [0; 1000];
+        loop {
+            let read = file.read(&mut buffer).unwrap();
+            if read == 0 {
+                break;
+            }
+            landing.write(&buffer[..read])?;
+        }
+        landing.finish()?;
+    }
+    Ok(incoming)
+}
+
+#[test]
+fn an_installed_snapshot_replaces_everything_and_survives_a_restart() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (sender, receiver) = (open(here.path()), open(there.path()));
+    put(&sender, Family::Tags, &[("t", "sent"), ("u", "sent")], 9);
+    put(&receiver, Family::Tags, &[("t", "own"), ("v", "own")], 3);
+    receiver.checkpoint().unwrap();
+    let checkpoint = sender.checkpoint().unwrap();
+    receiver.read(|before| {
+        receiver.install(send(&checkpoint, &receiver).unwrap()).unwrap();
+        assert_eq!(before.get(Family::Tags, b"v").unwrap().unwrap(), "own", "an open reader sees the old");
+        assert_eq!(get(&receiver, Family::Tags, "v"), None);
+    });
+    let check = |state: &State| {
+        assert_eq!(get(state, Family::Tags, "t").unwrap(), "sent");
+        assert_eq!(get(state, Family::Tags, "v"), None);
+        assert_eq!(applied(state), Some(9));
+        assert!(state.current_checkpoint().is_none(), "the own one is older than the state");
+    };
+    check(&receiver);
+    put(&receiver, Family::Blobs, &[("b", "after")], 10);
+    drop(receiver);
+    let receiver = open(there.path());
+    assert_eq!(get(&receiver, Family::Blobs, "b").unwrap(), "after");
+    assert_eq!(applied(&receiver), Some(10));
+    let states = folders(there.path(), "").into_iter().filter(|name| name.starts_with(FOLDER_PREFIX)).count();
+    assert_eq!(states, 1, "the replaced one is removed");
+    assert!(folders(there.path(), "checkpoints").is_empty() && folders(there.path(), "incoming").is_empty());
+}
+
+#[test]
+fn a_snapshot_file_that_is_not_as_announced_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    let announced =
+        |name: &str| CheckpointFile { name: name.to_owned(), size: 3, digest: portolan_oci::Digest::sha256_of(b"abc") };
+    let incoming = state.incoming().unwrap();
+    for (name, bytes) in [("short", &b"ab"[..]), ("long", b"abcd"), ("wrong", b"abd")] {
+        let mut landing = incoming.file(&announced(name)).unwrap();
+        let outcome = landing.write(bytes).and_then(|()| landing.finish());
+        assert!(matches!(outcome, Err(StoreError::Corrupt { .. })), "{name}: {outcome:?}");
+    }
+    for name in ["../x", "a/b", "", ".", "..", ".hidden"] {
+        assert!(matches!(incoming.file(&announced(name)), Err(StoreError::BadName { .. })), "{name:?}");
+    }
+    drop(incoming);
+    assert!(folders(dir.path(), "incoming").is_empty(), "an abandoned one is removed");
+}
+
+#[test]
+fn a_snapshot_that_does_not_open_leaves_the_state_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    put(&state, Family::Tags, &[("t", "own")], 3);
+    let incoming = state.incoming().unwrap();
+    let text = b"MANIFEST-000005\n";
+    let announced = CheckpointFile {
+        name: "CURRENT".into(),
+        size: text.len() as u64,
+        digest: portolan_oci::Digest::sha256_of(text),
+    };
+    let mut landing = incoming.file(&announced).unwrap();
+    landing.write(text).unwrap();
+    landing.finish().unwrap();
+    assert!(state.install(incoming).is_err());
+    assert_eq!(get(&state, Family::Tags, "t").unwrap(), "own");
+    drop(state);
+    assert_eq!(applied(&open(dir.path())), Some(3));
+}
+
+/// What a crash leaves at each step of an install, and which state the next start finds.
+#[test]
+fn a_crash_in_an_install_leaves_the_old_or_the_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    put(&state, Family::Tags, &[("t", "own")], 3);
+    drop(state);
+    let root = dir.path().join("state");
+    // Received but not installed; moved into place but not pointed at.
+    std::fs::create_dir(root.join("incoming/half")).unwrap();
+    std::fs::create_dir(root.join(format!("{FOLDER_PREFIX}new"))).unwrap();
+    std::fs::write(root.join(format!("{POINTER}.tmp")), "db-ne").unwrap();
+    assert_eq!(applied(&open(dir.path())), Some(3));
+    assert!(!root.join(format!("{FOLDER_PREFIX}new")).exists() && !root.join("incoming/half").exists());
+}
+
+#[test]
+fn a_lost_or_damaged_pointer_is_corrupt_and_never_an_empty_state() {
+    let dir = tempfile::tempdir().unwrap();
+    put(&open(dir.path()), Family::Tags, &[("t", "own")], 3);
+    let pointer = dir.path().join("state").join(POINTER);
+    for damage in [Some("../elsewhere"), Some("db-../x"), Some(""), None] {
+        match damage {
+            Some(text) => std::fs::write(&pointer, text).unwrap(),
+            None => std::fs::remove_file(&pointer).unwrap(),
+        }
+        let opened = State::open(dir.path(), &Config::default());
+        assert!(matches!(opened, Err(StoreError::Corrupt { .. })), "{damage:?}");
+    }
+}
