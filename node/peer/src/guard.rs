@@ -41,9 +41,8 @@ impl IdentityTable {
     /// Notes what the state says about a node. To be called for each node row at the start and after each change.
     pub fn commit(&self, node: NodeId, storage_uuid: &str, incarnation: u64) {
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        let known = nodes
-            .entry(node)
-            .or_insert_with(|| Expected { storage_uuid: storage_uuid.to_owned(), incarnation });
+        let known =
+            nodes.entry(node).or_insert_with(|| Expected { storage_uuid: storage_uuid.to_owned(), incarnation });
         if known.storage_uuid == storage_uuid {
             known.incarnation = known.incarnation.max(incarnation);
         } else {

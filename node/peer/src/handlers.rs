@@ -2,7 +2,9 @@
 
 use crate::error::PeerError;
 use crate::identity::PeerIdentity;
-use crate::message::{HelloCall, HelloReply, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob, SnapshotFrame};
+use crate::message::{
+    HelloCall, HelloReply, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob, SnapshotFrame,
+};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;

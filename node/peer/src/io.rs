@@ -1,12 +1,14 @@
 //! Byte streams between nodes, whatever they run over.
 
 use futures::future::BoxFuture;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 /// A byte stream in both directions.
@@ -25,18 +27,37 @@ pub trait Connector: Send + Sync + 'static {
 pub struct PeerIo {
     io: Box<dyn Io>,
     remote: Arc<str>,
-    // Given back when the connection is dropped: it counts against `max_connections`.
-    _permit: Option<OwnedSemaphorePermit>,
+    // Dropped with the connection: what it counts against, or who watches whether it lives.
+    kept: Option<Box<dyn Send>>,
+    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl PeerIo {
     /// Wraps a byte stream; `remote` is for the log.
     pub fn new(io: impl Io, remote: impl Into<Arc<str>>) -> Self {
-        Self { io: Box::new(io), remote: remote.into(), _permit: None }
+        Self { io: Box::new(io), remote: remote.into(), kept: None, cut: None }
     }
 
     pub(crate) fn counted(io: impl Io, remote: impl Into<Arc<str>>, permit: OwnedSemaphorePermit) -> Self {
-        Self { io: Box::new(io), remote: remote.into(), _permit: Some(permit) }
+        Self { io: Box::new(io), remote: remote.into(), kept: Some(Box::new(permit)), cut: None }
+    }
+
+    /// Keeps something as long as the connection.
+    pub(crate) fn kept(mut self, what: impl Send + 'static) -> Self {
+        self.kept = Some(Box::new(what));
+        self
+    }
+
+    /// Breaks the connection when the token is cancelled: hyper runs connections as tasks of its own, and this is how
+    /// their owner ends them.
+    pub(crate) fn cut_by(mut self, token: CancellationToken) -> Self {
+        if self.cut.is_some() {
+            // The simulated network cuts its connections too: each cut is one more layer.
+            let remote = Arc::clone(&self.remote);
+            self = Self::new(self, remote);
+        }
+        self.cut = Some(Box::pin(token.cancelled_owned()));
+        self
     }
 }
 
@@ -60,6 +81,11 @@ impl Connected for PeerIo {
 
 impl AsyncRead for PeerIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(cut) = &mut self.cut
+            && cut.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }

@@ -9,18 +9,29 @@
 //! [`rejection`] and [`guard`] say who may talk, [`peers`] is the client, [`server`] the server, [`io`], [`tls`] and
 //! [`memory`] are what they run over.
 
+mod admit;
+mod append;
+mod blob;
 pub mod config;
+mod convert;
 pub mod error;
 pub mod guard;
 pub mod handlers;
+mod header;
 pub mod health;
 pub mod identity;
 pub mod io;
+mod link;
 pub mod memory;
 pub mod message;
 pub mod peers;
+mod refusals;
 pub mod rejection;
 pub mod server;
+mod service;
+mod snapshot;
+mod status;
+mod stub;
 pub mod tls;
 
 pub use config::Config;

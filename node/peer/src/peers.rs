@@ -1,24 +1,50 @@
 //! The client: calls to other nodes.
 
+use crate::append::{Progress, incoming, outgoing};
+use crate::blob;
 use crate::config::Config;
+use crate::convert::{hello_reply_from_wire, hello_to_wire, ping_from_wire, propose_reply_from_wire, read_to_wire};
 use crate::error::PeerError;
 use crate::guard::Guard;
-use crate::health::Health;
+use crate::health::{Health, HealthCell};
 use crate::identity::LocalIdentity;
 use crate::io::Connector;
+use crate::link::{Link, lazy_channel};
 use crate::message::{
     HelloCall, HelloReply, Lane, Member, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob, SnapshotFrame,
 };
+use crate::refusals::Refusals;
+use crate::snapshot::Sending;
+use crate::status::from_status;
+use crate::stub::{Shared, Stub, Target};
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream::BoxStream;
 use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
-use std::sync::Arc;
+use portolan_proto::v1;
+use portolan_proto::v1::blobs_client::BlobsClient;
+use portolan_proto::v1::cluster_client::ClusterClient;
+use portolan_proto::v1::raft_client::RaftClient;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::time::{Instant, timeout};
+use tonic::{Request, Response, Status};
 
-/// Calls to other nodes.
-pub struct Peers {}
+/// Calls to other nodes. Connections are made when first needed and again when they break.
+pub struct Peers {
+    connector: Arc<dyn Connector>,
+    shared: Arc<Shared>,
+    members: RwLock<Members>,
+}
+
+#[derive(Default)]
+struct Members {
+    closed: bool,
+    known: BTreeMap<NodeId, (Member, Arc<Link>)>,
+}
 
 impl Peers {
     /// A client without members.
@@ -29,24 +55,81 @@ impl Peers {
         connector: Arc<dyn Connector>,
         config: Config,
     ) -> Arc<Self> {
-        todo!()
+        let refusals = Refusals::new(&config);
+        let shared = Arc::new(Shared { local, guard, refusals, config });
+        Arc::new(Self { connector, shared, members: RwLock::default() })
     }
 
     /// Replaces the list of members. Connections to members whose address stayed the same are kept.
     pub fn set_members(&self, members: Vec<Member>) {
-        todo!()
+        let mut current = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        if current.closed {
+            return;
+        }
+        let mut before = std::mem::take(&mut current.known);
+        for member in members {
+            let link = match before.remove(&member.node) {
+                Some((_, link)) if link.target.address == member.address => link,
+                _ => Arc::new(self.link(&member)),
+            };
+            current.known.insert(member.node, (member, link));
+        }
+    }
+
+    fn link(&self, member: &Member) -> Link {
+        let target = Target { node: member.node, address: member.address.clone(), health: HealthCell::default() };
+        Link::new(Arc::new(target), Arc::clone(&self.connector), Arc::clone(&self.shared))
     }
 
     /// The members, by id.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
-        todo!()
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        members.known.values().map(|(member, _)| member.clone()).collect()
     }
 
     /// How a node answered of late; `None` when it never did.
     #[must_use]
     pub fn health(&self, node: NodeId) -> Option<Health> {
-        todo!()
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        members.known.get(&node).and_then(|(_, link)| link.target.health.get())
+    }
+
+    /// Lets go of all connections; calls from now on fail with [`PeerError::Stopped`]. Streams that are open end when
+    /// their owners drop them.
+    pub fn close(&self) {
+        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        *members = Members { closed: true, known: BTreeMap::new() };
+    }
+
+    fn stub(&self, node: NodeId, lane: Lane) -> Result<Stub, PeerError> {
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        if members.closed {
+            return Err(PeerError::Stopped);
+        }
+        let (_, link) = members.known.get(&node).ok_or(PeerError::UnknownNode(node))?;
+        Ok(link.stub(lane))
+    }
+
+    fn raft(&self, target: NodeId, lane: Lane) -> Result<RaftClient<Stub>, PeerError> {
+        let limit = self.shared.config.max_message_bytes;
+        let client = RaftClient::new(self.stub(target, lane)?);
+        Ok(client.max_decoding_message_size(limit).max_encoding_message_size(limit))
+    }
+
+    fn cluster(&self, target: NodeId) -> Result<ClusterClient<Stub>, PeerError> {
+        Ok(self.cluster_over(self.stub(target, Lane::Control)?))
+    }
+
+    fn cluster_over(&self, stub: Stub) -> ClusterClient<Stub> {
+        let limit = self.shared.config.max_message_bytes;
+        ClusterClient::new(stub).max_decoding_message_size(limit).max_encoding_message_size(limit)
+    }
+
+    fn blobs(&self, target: NodeId, lane: Lane) -> Result<BlobsClient<Stub>, PeerError> {
+        let limit = self.shared.config.max_message_bytes;
+        let client = BlobsClient::new(self.stub(target, lane)?);
+        Ok(client.max_decoding_message_size(limit).max_encoding_message_size(limit))
     }
 
     /// Opens a long-lived stream: answers come in the order of the requests, and many requests may be under way. When
@@ -61,7 +144,19 @@ impl Peers {
         lane: Lane,
         requests: impl Stream<Item = Bytes> + Send + 'static,
     ) -> Result<BoxStream<'static, Result<Bytes, PeerError>>, PeerError> {
-        todo!()
+        let mut client = self.raft(target, lane)?;
+        let peer = self.target(target)?;
+        let progress = Arc::new(Progress::default());
+        let requests = outgoing(requests, Arc::clone(&progress));
+        let call = client.append(requests);
+        let answers = bounded("append", self.shared.config.open_timeout(), call).await?;
+        Ok(incoming(answers, progress, self.shared.config.progress_timeout(), peer))
+    }
+
+    fn target(&self, node: NodeId) -> Result<Arc<Target>, PeerError> {
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, link) = members.known.get(&node).ok_or(PeerError::UnknownNode(node))?;
+        Ok(Arc::clone(&link.target))
     }
 
     /// Asks for a vote.
@@ -69,7 +164,9 @@ impl Peers {
     /// # Errors
     /// See [`PeerError`].
     pub async fn vote(&self, target: NodeId, request: Bytes, timeout: Duration) -> Result<Bytes, PeerError> {
-        todo!()
+        let mut client = self.raft(target, Lane::Raft)?;
+        let request = with_deadline(v1::RaftPayload { payload: request }, timeout);
+        Ok(bounded("vote", timeout, client.vote(request)).await?.payload)
     }
 
     /// Asks whether a vote would be granted.
@@ -77,7 +174,9 @@ impl Peers {
     /// # Errors
     /// See [`PeerError`].
     pub async fn pre_vote(&self, target: NodeId, request: Bytes, timeout: Duration) -> Result<Bytes, PeerError> {
-        todo!()
+        let mut client = self.raft(target, Lane::Raft)?;
+        let request = with_deadline(v1::RaftPayload { payload: request }, timeout);
+        Ok(bounded("pre_vote", timeout, client.pre_vote(request)).await?.payload)
     }
 
     /// Asks a voter to take the leadership over.
@@ -85,11 +184,14 @@ impl Peers {
     /// # Errors
     /// See [`PeerError`].
     pub async fn transfer_leader(&self, target: NodeId, request: Bytes, timeout: Duration) -> Result<Bytes, PeerError> {
-        todo!()
+        let mut client = self.raft(target, Lane::Raft)?;
+        let request = with_deadline(v1::RaftPayload { payload: request }, timeout);
+        Ok(bounded("transfer_leader", timeout, client.transfer_leader(request)).await?.payload)
     }
 
-    /// Sends a snapshot and returns the receiver's answer once it is installed. A source that fails ends its stream
-    /// early: the receiver notices that bytes are missing. Dropping the future cancels the transfer.
+    /// Sends a snapshot, over a bulk connection so that appends are not delayed, and returns the receiver's answer
+    /// once it is installed. A source that fails ends its stream early: the receiver notices that bytes are missing.
+    /// Dropping the future cancels the transfer.
     ///
     /// # Errors
     /// See [`PeerError`].
@@ -98,7 +200,15 @@ impl Peers {
         target: NodeId,
         frames: impl Stream<Item = SnapshotFrame> + Send + 'static,
     ) -> Result<Bytes, PeerError> {
-        todo!()
+        let mut client = self.raft(target, Lane::Bulk)?;
+        let config = &self.shared.config;
+        let sending = Sending::new();
+        let call = client.snapshot(sending.frames(frames));
+        let install = Duration::from_millis(config.snapshot_install_timeout_ms);
+        let answer = sending.watch(Box::pin(call), config.progress_timeout(), install).await;
+        let result = answer.and_then(|answer| answer.map_err(|status| from_status(&status)));
+        count("snapshot", result.as_ref().err());
+        Ok(result?.into_inner().payload)
     }
 
     /// Hands a proposal to the leader.
@@ -111,7 +221,9 @@ impl Peers {
         call: ProposeCall,
         timeout: Duration,
     ) -> Result<ProposeReply, PeerError> {
-        todo!()
+        let mut client = self.cluster(target)?;
+        let request = with_deadline(v1::ProposeRequest { proposal: call.proposal }, timeout);
+        Ok(propose_reply_from_wire(bounded("propose", timeout, client.propose(request)).await?))
     }
 
     /// Asks the leader for a read index.
@@ -119,7 +231,9 @@ impl Peers {
     /// # Errors
     /// See [`PeerError`].
     pub async fn read_index(&self, target: NodeId, timeout: Duration) -> Result<u64, PeerError> {
-        todo!()
+        let mut client = self.cluster(target)?;
+        let request = with_deadline(v1::ReadIndexRequest {}, timeout);
+        Ok(bounded("read_index", timeout, client.read_index(request)).await?.index)
     }
 
     /// Asks how a node is, and measures the round trip for [`Self::health`].
@@ -127,7 +241,13 @@ impl Peers {
     /// # Errors
     /// See [`PeerError`].
     pub async fn ping(&self, target: NodeId, timeout: Duration) -> Result<PingReply, PeerError> {
-        todo!()
+        let mut client = self.cluster(target)?;
+        let peer = self.target(target)?;
+        let request = with_deadline(v1::PingRequest {}, timeout);
+        let sent = Instant::now();
+        let reply = bounded("ping", timeout, client.ping(request)).await?;
+        peer.health.round_trip(sent.elapsed());
+        Ok(ping_from_wire(reply))
     }
 
     /// Asks whoever listens at an address who it is. Needs no identity and no member.
@@ -135,7 +255,10 @@ impl Peers {
     /// # Errors
     /// See [`PeerError`].
     pub async fn hello(&self, address: &str, call: HelloCall, timeout: Duration) -> Result<HelloReply, PeerError> {
-        todo!()
+        let channel = lazy_channel(&self.shared.config, Lane::Control, address, &self.connector);
+        let mut client = self.cluster_over(Stub { channel, target: None, shared: Arc::clone(&self.shared) });
+        let request = with_deadline(hello_to_wire(call), timeout);
+        Ok(hello_reply_from_wire(bounded("hello", timeout, client.hello(request)).await?))
     }
 
     /// Reads a blob from a peer. Every chunk has passed its checksum; the whole digest is the caller's to check. A
@@ -144,7 +267,10 @@ impl Peers {
     /// # Errors
     /// See [`PeerError`].
     pub async fn read_blob(&self, target: NodeId, read: ReadBlob) -> Result<RemoteBlob, PeerError> {
-        todo!()
+        let mut client = self.blobs(target, Lane::Bulk)?;
+        let (open, progress) = (self.shared.config.open_timeout(), self.shared.config.progress_timeout());
+        let frames = bounded("read_blob", open, client.read(read_to_wire(&read))).await?;
+        blob::receive(frames, &read, open, progress).await
     }
 
     /// Tells a holder that its bytes did not match, so that it hashes its file again.
@@ -152,6 +278,56 @@ impl Peers {
     /// # Errors
     /// See [`PeerError`].
     pub async fn accuse(&self, target: NodeId, digest: &Digest, timeout: Duration) -> Result<(), PeerError> {
-        todo!()
+        let mut client = self.blobs(target, Lane::Control)?;
+        let request = with_deadline(v1::AccuseRequest { digest: digest.to_string() }, timeout);
+        bounded("accuse", timeout, client.accuse(request)).await?;
+        Ok(())
+    }
+}
+
+/// The deadline travels, so that the other side stops working on what nobody waits for.
+fn with_deadline<T>(message: T, timeout: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
+}
+
+async fn bounded<T>(
+    name: &'static str,
+    limit: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, PeerError> {
+    let result = match timeout(limit, Box::pin(call)).await {
+        Err(_) => Err(PeerError::Deadline),
+        Ok(Err(status)) => Err(from_status(&status)),
+        Ok(Ok(response)) => Ok(response.into_inner()),
+    };
+    count(name, result.as_ref().err());
+    result
+}
+
+fn count(call: &'static str, error: Option<&PeerError>) {
+    metrics::counter!("portolan_peer_calls_total", "call" => call, "outcome" => outcome(error)).increment(1);
+    if let Some(error) = error {
+        tracing::debug!(call, %error, "a call to a peer failed");
+    }
+}
+
+fn outcome(error: Option<&PeerError>) -> &'static str {
+    let Some(error) = error else { return "ok" };
+    match error {
+        PeerError::UnknownNode(_) => "unknown_node",
+        PeerError::NoIdentity => "no_identity",
+        PeerError::Unreachable(_) => "unreachable",
+        PeerError::Starting => "starting",
+        PeerError::Deadline => "deadline",
+        PeerError::Refused { .. } => "refused",
+        PeerError::NotLeader { .. } => "not_leader",
+        PeerError::NotFound => "not_found",
+        PeerError::Busy => "busy",
+        PeerError::Corrupt { .. } => "corrupt",
+        PeerError::Malformed(_) => "malformed",
+        PeerError::Remote(_) => "remote",
+        PeerError::Stopped => "stopped",
     }
 }
