@@ -1,1 +1,40 @@
-//! The only home of axum: the registry API, the admin API, health
+//! The only home of axum: the registry API, the admin API, health.
+//!
+//! A request walks through here once:
+//!
+//! ```text
+//!  serve ── connection ──▶ gate: request id, limits, log line, metrics
+//!                            │
+//!                          route: method + path + query ──▶ auth::Action ──▶ Policy::permit
+//!                            │
+//!                          a handler per resource ──▶ registry (use case) ──▶ answer
+//!                            │                                  │
+//!                          body: bytes as they come        errors: the one table of statuses
+//! ```
+//!
+//! What may not be here: decisions about content. Handlers turn headers into the use case's types and its answer into
+//! headers.
+//!
+//! In reading order: `route` and `query`, `dispatch`, the handlers (`base`, `manifests`, `blobs`, `uploads`,
+//! `listing`, `admin`), `errors`, `body`, `gate` and `meter`, `ops`, `serve`.
+
+mod admin;
+mod base;
+mod blobs;
+mod body;
+mod dispatch;
+mod errors;
+mod gate;
+mod headers;
+mod listing;
+mod manifests;
+mod meter;
+mod ops;
+mod query;
+mod route;
+mod serve;
+mod uploads;
+
+pub use dispatch::{PublicApi, public_router};
+pub use ops::{OpsApi, ops_router};
+pub use serve::{ServeLimits, serve, tcp_incoming};

@@ -1,1 +1,47 @@
-//! Use cases of the registry, without HTTP: pull, push, upload, list, delete
+//! Use cases of the registry, without HTTP: pull, push, upload, list, delete.
+//!
+//! Each walk goes down once: a use case asks the state through a view of the right freshness, moves bytes through
+//! replication and store, and changes the state with one proposal. No status codes, headers or JSON here; no raft, no
+//! gRPC, no files.
+//!
+//! In reading order:
+//!
+//! - [`config`], [`error`]: the limits, and what can go wrong for whom.
+//! - `registry`: the handle that the API floor holds, and the owner of every task below.
+//! - `fresh`: how a read gets the freshness it promises, and what it gets without a leader.
+//! - `propose`: how a command gets its outcome before a deadline.
+//! - `pull`: manifests and blobs by tag and digest.
+//! - `list`: tags, repositories, referrers, page by page.
+//! - `session`, `sessions`: one upload, and all of this node; `pour`: a body into its part; `upload`: what a client
+//!   does with them.
+//! - `push`: puts a manifest once its blobs are durable enough. `delete`: takes away.
+//! - `report`: the cluster as an operator sees it, and whether this node is ready.
+
+pub mod config;
+pub mod error;
+
+mod delete;
+mod fresh;
+mod list;
+mod pour;
+mod propose;
+mod pull;
+mod push;
+mod registry;
+mod report;
+mod session;
+mod sessions;
+mod upload;
+
+pub use config::Config;
+pub use delete::Deleted;
+pub use error::{BodyError, PendingBlob, RegistryError};
+pub use fresh::Stale;
+pub use list::{Listing, Referrer};
+pub use pour::{Chunk, UploadBody};
+pub use pull::{BlobAnswer, BlobStat, ManifestAnswer};
+pub use push::{ManifestPush, PutAnswer};
+pub use registry::{Floors, Registry};
+pub use report::{ClusterReport, NodeReport, Readiness};
+pub use session::{NotAnUploadId, UploadId, UploadProgress};
+pub use upload::Mounted;

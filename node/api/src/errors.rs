@@ -1,0 +1,193 @@
+//! The one table of statuses: what each failure answers a client. Matched without `_`, so that a new failure does not
+//! compile until it has a status.
+
+use crate::headers;
+use crate::route::RouteError;
+use axum::body::Body;
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use portolan_auth::Denied;
+use portolan_oci::{ErrorBody, ErrorCode, ErrorEntry, Invalid};
+use portolan_registry::RegistryError;
+use serde_json::{Value, json};
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// A use case failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// It has no action.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// Its action is refused.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// A header or a part of the query is malformed.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// More requests than `limits.requests` are under way.
+    #[error("{limit} requests are under way")]
+    Busy {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// Seconds after which a client may try a write again: an election takes about as long.
+const RETRY_SOON: &str = "2";
+/// Seconds after which a push may have found its copies.
+const RETRY_PUSH: &str = "5";
+/// Seconds after which too much may be little again.
+const RETRY_LOAD: &str = "1";
+
+/// What a failure looks like from outside.
+struct Answer {
+    status: StatusCode,
+    code: ErrorCode,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Answer {
+    const fn new(status: StatusCode, code: ErrorCode) -> Self {
+        Self { status, code, header: None }
+    }
+
+    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    fn unavailable(code: ErrorCode, seconds: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code).with(RETRY_AFTER, HeaderValue::from_static(seconds))
+    }
+
+    fn too_many() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests)
+            .with(RETRY_AFTER, HeaderValue::from_static(RETRY_LOAD))
+    }
+
+    /// Refused as long as something refers to it.
+    fn referred() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)
+            .with(ALLOW, HeaderValue::from_static("GET, HEAD"))
+    }
+}
+
+/// The table.
+fn answer(error: &ApiError) -> Answer {
+    match error {
+        ApiError::Registry(error) => registry(error),
+        ApiError::Route(error) => match error {
+            RouteError::NoSuchPath => Answer::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported),
+            RouteError::Method { allow } => Answer::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)
+                .with(ALLOW, HeaderValue::from_static(allow)),
+            RouteError::Invalid(invalid) => Answer::new(StatusCode::BAD_REQUEST, invalid.code()),
+            RouteError::Missing(_) => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
+        },
+        ApiError::Denied(denied) => match denied {
+            Denied::NeedsAdminToken => Answer::new(StatusCode::UNAUTHORIZED, denied.code())
+                .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"portolan admin\"")),
+        },
+        ApiError::Invalid(invalid) => Answer::new(StatusCode::BAD_REQUEST, invalid.code()),
+        ApiError::Busy { .. } => Answer::too_many(),
+    }
+}
+
+fn registry(error: &RegistryError) -> Answer {
+    use RegistryError as E;
+    match error {
+        E::RepoUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
+        E::ManifestUnknown { .. } => Answer::new(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
+        E::BlobUnknown { .. } => Answer::new(StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
+        E::UploadUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
+        E::ManifestInvalid(error) => Answer::new(StatusCode::BAD_REQUEST, error.code()),
+        E::ManifestTooLarge { .. } => Answer::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
+        E::TooMany { .. } => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
+        E::ChildrenUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::ManifestBlobUnknown),
+        E::DigestMismatch { .. } => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
+        E::SizeMismatch { .. } => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
+        E::OutOfOrder { length, .. } => Answer::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::RangeInvalid)
+            .with(RANGE, headers::landed(*length)),
+        E::RangeUnsatisfiable { size } => Answer::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::RangeInvalid)
+            .with(CONTENT_RANGE, headers::text(format!("bytes */{size}"))),
+        E::ListedByIndex(_) | E::ReferredTo(_) => Answer::referred(),
+        E::Body(_) => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
+        E::Idle { .. } => Answer::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid),
+        E::Superseded => Answer::new(StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid),
+        E::TooManySessions { .. } | E::Busy(_) => Answer::too_many(),
+        E::AckPending(_) => Answer::unavailable(ErrorCode::AckPending, RETRY_PUSH),
+        E::NoQuorum | E::NotConfirmed | E::Unreachable(_) | E::Stopping => {
+            Answer::unavailable(ErrorCode::Unavailable, RETRY_SOON)
+        }
+        E::StorageFull => Answer::new(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::StorageFull),
+        E::Store(_) | E::View(_) | E::Refused(_) | E::Outcome(_) => {
+            Answer::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown)
+        }
+    }
+}
+
+/// One entry per digest where a failure is about several; `None` for the others.
+fn details(error: &ApiError) -> Option<Vec<Value>> {
+    let ApiError::Registry(error) = error else { return None };
+    match error {
+        RegistryError::ChildrenUnknown(digests) => {
+            Some(digests.iter().map(|digest| json!({ "digest": digest })).collect())
+        }
+        RegistryError::AckPending(pending) => {
+            Some(pending.iter().map(|blob| json!({ "digest": blob.digest, "durable_on": blob.durable_on })).collect())
+        }
+        RegistryError::ListedByIndex(parents) | RegistryError::ReferredTo(parents) => {
+            Some(vec![json!({ "referrers": parents })])
+        }
+        _ => None,
+    }
+}
+
+/// The response to a failure. A fault of the server shows its code and the request's id, and what it was goes to the
+/// log here, where it is handled.
+pub(crate) fn respond(error: &ApiError, request_id: &str) -> Response<Body> {
+    let Answer { status, code, header } = answer(error);
+    let message = if status.is_server_error() { public_message(code).to_owned() } else { error.to_string() };
+    let mut entries: Vec<ErrorEntry> = details(error)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|detail| ErrorEntry { code, message: message.clone(), detail: Some(detail) })
+        .collect();
+    if entries.is_empty() {
+        let detail = status.is_server_error().then(|| json!({ "request_id": request_id }));
+        entries.push(ErrorEntry { code, message, detail });
+    }
+    log(status, error, request_id);
+    let body = serde_json::to_vec(&ErrorBody { errors: entries }).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some((name, value)) = header {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// ERROR means that a human must look: only for what is a defect or a broken disk.
+fn log(status: StatusCode, error: &ApiError, request_id: &str) {
+    match status {
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            tracing::error!(request_id, error = error as &(dyn std::error::Error + 'static), "request failed");
+        }
+        status if status.is_server_error() => tracing::warn!(request_id, %error, "request not served"),
+        _ => tracing::debug!(request_id, %error, %status, "request refused"),
+    }
+}
+
+fn public_message(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::AckPending => "not durable enough yet; push it again",
+        ErrorCode::Unavailable => "not now; try again",
+        ErrorCode::StorageFull => "no room for this upload",
+        _ => "the registry failed; its log says why under this request id",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use super::{ApiError, respond};
+use crate::route::RouteError;
+use http_body_util::BodyExt;
+use portolan_auth::Denied;
+use portolan_oci::{Digest, ErrorBody, Reference, RepoName};
+use portolan_registry::{PendingBlob, RegistryError};
+
+async fn ask(error: ApiError) -> (u16, ErrorBody, http::HeaderMap) {
+    let response = respond(&error, "the-id");
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    (parts.status.as_u16(), serde_json::from_slice(&bytes).unwrap(), parts.headers)
+}
+
+#[tokio::test]
+async fn each_failure_has_its_status_code_and_header() {
+    let repo: RepoName = "a".parse().unwrap();
+    let digest = Digest::sha256_of(b"x");
+    let unknown = RegistryError::ManifestUnknown { repo: repo.clone(), reference: Reference::Digest(digest) };
+    let cases: Vec<(ApiError, u16, &str, Option<(&str, &str)>)> = vec![
+        (RegistryError::RepoUnknown(repo.clone()).into(), 404, "NAME_UNKNOWN", None),
+        (unknown.into(), 404, "MANIFEST_UNKNOWN", None),
+        (RegistryError::BlobUnknown { repo, digest }.into(), 404, "BLOB_UNKNOWN", None),
+        (RegistryError::UploadUnknown("x".into()).into(), 404, "BLOB_UPLOAD_UNKNOWN", None),
+        (RegistryError::ManifestTooLarge { limit: 4 }.into(), 413, "SIZE_INVALID", None),
+        (RegistryError::ChildrenUnknown(vec![digest]).into(), 404, "MANIFEST_BLOB_UNKNOWN", None),
+        (RegistryError::DigestMismatch { expected: digest }.into(), 400, "DIGEST_INVALID", None),
+        (RegistryError::SizeMismatch { expected: 1, found: 2 }.into(), 400, "SIZE_INVALID", None),
+        (RegistryError::OutOfOrder { start: 9, length: 5 }.into(), 416, "RANGE_INVALID", Some(("range", "0-4"))),
+        (
+            RegistryError::RangeUnsatisfiable { size: 5 }.into(),
+            416,
+            "RANGE_INVALID",
+            Some(("content-range", "bytes */5")),
+        ),
+        (RegistryError::ReferredTo(vec![digest]).into(), 405, "UNSUPPORTED", Some(("allow", "GET, HEAD"))),
+        (RegistryError::TooManySessions { limit: 1 }.into(), 429, "TOOMANYREQUESTS", Some(("retry-after", "1"))),
+        (ApiError::Busy { limit: 1 }, 429, "TOOMANYREQUESTS", Some(("retry-after", "1"))),
+        (RegistryError::NoQuorum.into(), 503, "UNAVAILABLE", Some(("retry-after", "2"))),
+        (RegistryError::NotConfirmed.into(), 503, "UNAVAILABLE", Some(("retry-after", "2"))),
+        (RegistryError::Unreachable(digest).into(), 503, "UNAVAILABLE", Some(("retry-after", "2"))),
+        (RegistryError::AckPending(Vec::new()).into(), 503, "ACK_PENDING", Some(("retry-after", "5"))),
+        (RegistryError::StorageFull.into(), 507, "STORAGE_FULL", None),
+        (RegistryError::Outcome("X").into(), 500, "UNKNOWN", None),
+        (RouteError::NoSuchPath.into(), 404, "UNSUPPORTED", None),
+        (RouteError::Method { allow: "GET" }.into(), 405, "UNSUPPORTED", Some(("allow", "GET"))),
+        (RouteError::Missing("digest").into(), 400, "DIGEST_INVALID", None),
+        (
+            Denied::NeedsAdminToken.into(),
+            401,
+            "UNAUTHORIZED",
+            Some(("www-authenticate", "Bearer realm=\"portolan admin\"")),
+        ),
+    ];
+    for (error, status, code, header) in cases {
+        let name = format!("{error:?}");
+        let (got, body, headers) = ask(error).await;
+        assert_eq!((got, body.errors[0].code.as_str()), (status, code), "{name}");
+        assert_eq!(headers["content-type"], "application/json");
+        if let Some((key, value)) = header {
+            assert_eq!(headers[key], value, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_unknown_child_is_named() {
+    let digests = vec![Digest::sha256_of(b"x"), Digest::sha256_of(b"y")];
+    let (_, body, _) = ask(RegistryError::ChildrenUnknown(digests.clone()).into()).await;
+    let named: Vec<_> = body.errors.iter().map(|entry| entry.detail.as_ref().unwrap()["digest"].clone()).collect();
+    assert_eq!(named, digests.iter().map(|digest| serde_json::json!(digest)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_fault_shows_a_code_and_the_request_id_and_nothing_else() {
+    let (status, body, _) = ask(RegistryError::Outcome("SecretCommand").into()).await;
+    let text = serde_json::to_string(&body).unwrap();
+    assert_eq!(status, 500);
+    assert!(text.contains("the-id") && !text.contains("SecretCommand"), "{text}");
+}
+
+#[tokio::test]
+async fn a_pending_push_says_what_is_durable_where() {
+    let pending = PendingBlob { digest: Digest::sha256_of(b"x"), durable_on: vec!["eu-1".into()] };
+    let (_, body, _) = ask(RegistryError::AckPending(vec![pending]).into()).await;
+    assert_eq!(body.errors[0].detail.as_ref().unwrap()["durable_on"], serde_json::json!(["eu-1"]));
+}

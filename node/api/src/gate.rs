@@ -1,0 +1,72 @@
+//! What every public request passes: it gets an id, a place among those under way, a line in the log and its metrics.
+
+use crate::errors::{ApiError, respond};
+use crate::headers::{self, REQUEST_ID};
+use crate::meter::{Measured, Meter};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use http::Response;
+use http::header::CONTENT_LENGTH;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tracing::Instrument;
+use ulid::Ulid;
+
+/// The longest request id that is taken over from a client.
+const LONGEST_ID: usize = 128;
+
+/// A request's id, in the log, in the response and in the message of a fault.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub(crate) Arc<str>);
+
+/// How many requests may be under way.
+pub(crate) struct Gate {
+    places: Arc<Semaphore>,
+    limit: usize,
+}
+
+impl Gate {
+    pub(crate) fn new(limit: usize) -> Self {
+        let limit = limit.clamp(1, Semaphore::MAX_PERMITS);
+        Self { places: Arc::new(Semaphore::new(limit)), limit }
+    }
+}
+
+/// The middleware. The place, the log line and the metrics last until the response's body has been sent.
+pub(crate) async fn gated(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response<Body> {
+    let id = identify(&request);
+    let mut meter = Meter::begin(
+        Arc::clone(&id),
+        request.method().as_str(),
+        request.uri().path(),
+        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()),
+    );
+    let mut place = None;
+    let mut response = match Arc::clone(&gate.places).try_acquire_owned() {
+        Ok(permit) => {
+            place = Some(permit);
+            request.extensions_mut().insert(RequestId(Arc::clone(&id)));
+            request.extensions_mut().insert(meter.label());
+            let received = meter.received();
+            let request = request.map(|body| Body::new(received.count(body)));
+            let span = tracing::info_span!("request", request_id = %id);
+            next.run(request).instrument(span).await
+        }
+        Err(_) => respond(&ApiError::Busy { limit: gate.limit }, &id),
+    };
+    response.headers_mut().insert(REQUEST_ID, headers::text(&*id));
+    meter.answered(response.status());
+    response.map(|body| Body::new(Measured::new(body, meter, place)))
+}
+
+/// The client's id, if it is fit for a log line; else a fresh one.
+fn identify(request: &Request) -> Arc<str> {
+    let theirs = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    match theirs {
+        Some(id) if !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            id.into()
+        }
+        _ => Ulid::new().to_string().into(),
+    }
+}

@@ -1,0 +1,201 @@
+//! Measures a request from its head to the last byte of its response, under the names that existing dashboards know.
+
+use bytes::{Buf, Bytes};
+use http::StatusCode;
+use http_body::{Body, Frame, SizeHint};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// The status in metrics of a request whose client went away before it was answered; the number that proxies use.
+const CLIENT_GONE: u16 = 499;
+
+/// A request from its head to its end. It is accounted for when this is dropped.
+pub(crate) struct Meter {
+    id: Arc<str>,
+    method: String,
+    path: String,
+    announced: Option<u64>,
+    received: Received,
+    begun: Instant,
+    label: Label,
+    status: Option<StatusCode>,
+    sent: u64,
+    whole: bool,
+}
+
+/// The `handler` label: known once the request is routed, and from then on the request counts as in flight.
+#[derive(Clone, Default)]
+pub(crate) struct Label(Arc<OnceLock<&'static str>>);
+
+impl Label {
+    pub(crate) fn set(&self, handler: &'static str) {
+        if self.0.set(handler).is_ok() {
+            metrics::gauge!("registry_http_in_flight_requests", "handler" => handler).increment(1.0);
+        }
+    }
+}
+
+/// Counts the bytes of a request's body.
+#[derive(Clone, Default)]
+pub(crate) struct Received(Arc<AtomicU64>);
+
+impl Received {
+    pub(crate) fn count<B: Body<Data = Bytes> + Unpin>(self, body: B) -> Counted<B> {
+        Counted { body, received: self }
+    }
+}
+
+/// A body whose bytes are counted as they pass.
+pub(crate) struct Counted<B> {
+    body: B,
+    received: Received,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.received.0.fetch_add(data.remaining() as u64, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Meter {
+    pub(crate) fn begin(id: Arc<str>, method: &str, path: &str, announced: Option<u64>) -> Self {
+        Self {
+            id,
+            method: method.to_owned(),
+            path: path.to_owned(),
+            announced,
+            received: Received::default(),
+            begun: Instant::now(),
+            label: Label::default(),
+            status: None,
+            sent: 0,
+            whole: false,
+        }
+    }
+
+    pub(crate) fn received(&self) -> Received {
+        self.received.clone()
+    }
+
+    pub(crate) fn label(&self) -> Label {
+        self.label.clone()
+    }
+
+    /// The head of the response is known; its body is still to be sent.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+}
+
+/// The method as dashboards spell it; what is no method of the protocol is one of a kind, so that clients cannot make
+/// up labels.
+fn method_label(method: &str) -> &'static str {
+    match method {
+        "GET" => "get",
+        "HEAD" => "head",
+        "POST" => "post",
+        "PUT" => "put",
+        "PATCH" => "patch",
+        "DELETE" => "delete",
+        _ => "other",
+    }
+}
+
+/// Sizes go into histograms as floats; exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "a histogram needs no more than 53 bits")]
+fn size(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        let duration = self.begun.elapsed();
+        let method = method_label(&self.method);
+        let received = self.received.0.load(Ordering::Relaxed);
+        let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
+        let handler = self.label.0.get().copied().unwrap_or("unknown");
+        if self.label.0.get().is_some() {
+            metrics::gauge!("registry_http_in_flight_requests", "handler" => handler).decrement(1.0);
+        }
+        metrics::counter!("registry_http_requests_total",
+            "handler" => handler, "method" => method, "code" => status.to_string())
+        .increment(1);
+        metrics::histogram!("registry_http_request_duration_seconds", "handler" => handler, "method" => method)
+            .record(duration.as_secs_f64());
+        let request_size = self.announced.unwrap_or(received);
+        metrics::histogram!("registry_http_request_size_bytes", "handler" => handler).record(size(request_size));
+        metrics::histogram!("registry_http_response_size_bytes", "handler" => handler).record(size(self.sent));
+        tracing::info!(
+            request_id = %self.id,
+            method = %self.method,
+            path = %self.path,
+            status,
+            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            received_bytes = received,
+            sent_bytes = self.sent,
+            cut_short = !self.whole,
+            "request"
+        );
+    }
+}
+
+/// A response's body whose bytes are counted, and with whose end the request ends.
+pub(crate) struct Measured<B> {
+    body: B,
+    meter: Meter,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl<B: Body<Data = Bytes>> Measured<B> {
+    pub(crate) fn new(body: B, mut meter: Meter, place: Option<OwnedSemaphorePermit>) -> Self {
+        meter.whole = body.is_end_stream();
+        Self { body, meter, _place: place }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Measured<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.meter.sent += frame.data_ref().map_or(0, Buf::remaining) as u64;
+                self.meter.whole = self.body.is_end_stream();
+            }
+            Poll::Ready(None) => self.meter.whole = true,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,123 @@
+//! The query of a request, and percent-decoding of its path.
+
+use http::Uri;
+
+/// Keys and values, percent-decoded, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads what follows the question mark. What is malformed is taken as it stands: the types judge it.
+    pub(crate) fn parse(text: &str) -> Self {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| {
+                    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (decode(&key.replace('+', " ")), decode(&value.replace('+', " ")))
+                })
+                .collect(),
+        )
+    }
+
+    pub(crate) fn of(uri: &Uri) -> Self {
+        Self::parse(uri.query().unwrap_or_default())
+    }
+
+    /// The first value of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a key.
+    pub(crate) fn all<'q>(&'q self, key: &'q str) -> impl Iterator<Item = &'q str> {
+        self.0.iter().filter(move |(found, _)| found == key).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Percent-decoding. What does not decode to UTF-8 gets a replacement character, which no name, tag or digest may
+/// have.
+pub(crate) fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((&first, tail)) = rest.split_first() {
+        match (first, tail) {
+            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => {
+                    decoded.push(high * 16 + low);
+                    rest = after;
+                    continue;
+                }
+                _ => decoded.push(first),
+            },
+            _ => decoded.push(first),
+        }
+        rest = tail;
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// Percent-encodes a value for a query.
+pub(crate) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+const fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Query, decode, encode};
+
+    #[test]
+    fn percent_signs_are_decoded_once_and_never_refused() {
+        let cases = [
+            ("plain", "plain"),
+            ("sha256%3Aab", "sha256:ab"),
+            ("a%2Fb", "a/b"),
+            ("a%252Fb", "a%2Fb"),
+            ("%", "%"),
+            ("%2", "%2"),
+            ("%zz", "%zz"),
+            ("%%41", "%A"),
+            ("%ff", "\u{fffd}"),
+            ("%C3%A9", "é"),
+        ];
+        for (text, want) in cases {
+            assert_eq!(decode(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_to_the_same() {
+        for text in ["a/b", "v1.0", "a b&c=d", "é%", "application/vnd.a+json"] {
+            assert_eq!(decode(&encode(text)), text);
+        }
+        assert_eq!(encode("a b+c"), "a%20b%2Bc");
+    }
+
+    #[test]
+    fn a_query_keeps_order_and_repetitions() {
+        let query = Query::parse("tag=a&n=&tag=b+c&flag&&x=1=2");
+        assert_eq!(query.all("tag").collect::<Vec<_>>(), ["a", "b c"]);
+        assert_eq!(query.get("n"), Some(""));
+        assert_eq!(query.get("flag"), Some(""));
+        assert_eq!(query.get("x"), Some("1=2"));
+        assert_eq!(query.get("y"), None);
+    }
+}

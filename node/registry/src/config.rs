@@ -1,0 +1,137 @@
+//! Settings of the use cases: the tables `[uploads]`, `[limits]`, `[reads]` and `[deletes]`.
+
+use serde::Deserialize;
+use std::time::Duration;
+
+/// All of it, one field per table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[uploads]`.
+    pub uploads: Uploads,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[reads]`.
+    pub reads: Reads,
+    /// `[deletes]`.
+    pub deletes: Deletes,
+}
+
+/// `[uploads]`: sessions and what a push waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Uploads {
+    /// How long a session lives after its last byte, in milliseconds.
+    pub session_ttl_ms: u64,
+    /// How often expired sessions are looked for, in milliseconds.
+    pub sweep_interval_ms: u64,
+    /// How many sessions this node keeps at once; more get 429.
+    pub sessions: usize,
+    /// The longest silence of a client in the middle of a body, in milliseconds; then the bytes are kept and the
+    /// request ends.
+    pub idle_timeout_ms: u64,
+    /// How long an uploaded or mounted blob stays visible before a manifest refers to it, in milliseconds.
+    pub pin_ms: u64,
+    /// How long a commit may look for a quorum, in milliseconds; then 503.
+    pub commit_timeout_ms: u64,
+    /// How long a manifest put waits for its ack policy, in milliseconds; then `ACK_PENDING`.
+    pub ack_timeout_ms: u64,
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Self {
+            session_ttl_ms: 24 * 3600 * 1000,
+            sweep_interval_ms: 60_000,
+            sessions: 1024,
+            idle_timeout_ms: 60_000,
+            pin_ms: 24 * 3600 * 1000,
+            commit_timeout_ms: 10_000,
+            ack_timeout_ms: 30_000,
+        }
+    }
+}
+
+/// `[limits]`: what one client may ask for. Those about connections are enforced by the HTTP floor.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The largest manifest, in bytes; more gets 413. Manifests live in the log, hence never above the 4 MiB of the
+    /// state machine.
+    pub manifest_bytes: u64,
+    /// The largest page of a listing, in entries; a greater `n` gets a page of this size and a link to the next.
+    pub page_entries: usize,
+    /// The largest page of referrers, in entries: each carries its annotations.
+    pub referrers_entries: usize,
+    /// Public connections at once; more wait in the listen queue.
+    pub connections: usize,
+    /// Public requests at once; more get 429.
+    pub requests: usize,
+    /// How long a client may take to send a request's head, in milliseconds.
+    pub header_timeout_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            manifest_bytes: 4 << 20,
+            page_entries: 10_000,
+            referrers_entries: 500,
+            connections: 4096,
+            requests: 2048,
+            header_timeout_ms: 30_000,
+        }
+    }
+}
+
+/// What a tag read gets while there is no leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartitionContract {
+    /// The last known answer, marked with `Warning` and `Age`.
+    #[default]
+    ServeStale,
+    /// 503.
+    Fail,
+}
+
+/// `[reads]`: how fresh answers are.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reads {
+    /// How long a tag read or a list waits for the leader's confirmation, in milliseconds.
+    pub linearizable_timeout_ms: u64,
+    /// What it gets when that fails.
+    pub without_leader: PartitionContract,
+    /// How far this node's state may lag behind what it knows to be committed before `/readyz` takes it out, in log
+    /// entries.
+    pub ready_lag_entries: u64,
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self { linearizable_timeout_ms: 1000, without_leader: PartitionContract::default(), ready_lag_entries: 10_000 }
+    }
+}
+
+/// `[deletes]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deletes {
+    /// How long a delete's answer waits for the other nodes to have applied it, in milliseconds; silent ones are named
+    /// in a `Warning`.
+    pub fence_timeout_ms: u64,
+    /// How long what hung below a deleted manifest stays pinned, in milliseconds.
+    pub grace_ms: u64,
+}
+
+impl Default for Deletes {
+    fn default() -> Self {
+        Self { fence_timeout_ms: 2000, grace_ms: 24 * 3600 * 1000 }
+    }
+}
+
+/// Milliseconds from the configuration.
+pub(crate) const fn ms(value: u64) -> Duration {
+    Duration::from_millis(value)
+}

@@ -1,0 +1,178 @@
+//! What can go wrong, by what the caller can do about it. No HTTP here: the API floor gives each variant its status.
+
+use portolan_meta::outcome::Refusal;
+use portolan_meta::view::ViewError;
+use portolan_oci::manifest::ManifestError;
+use portolan_oci::{Digest, Reference, RepoName, Tag};
+use portolan_store::StoreError;
+
+/// A client's body ended before its end.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body broke off")]
+pub struct BodyError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// A use case failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No such repository.
+    #[error("repository {0} is not known")]
+    RepoUnknown(RepoName),
+    /// No such manifest or tag in the repository.
+    #[error("manifest {reference} is not known in {repo}")]
+    ManifestUnknown {
+        /// Where it was looked for.
+        repo: RepoName,
+        /// What was looked for.
+        reference: Reference,
+    },
+    /// The blob is not visible in the repository, or no copy of it is left (then pushing it again mends it).
+    #[error("blob {digest} is not known in {repo}")]
+    BlobUnknown {
+        /// Where it was looked for.
+        repo: RepoName,
+        /// What was looked for.
+        digest: Digest,
+    },
+    /// No such session: never begun, finished, expired, of another repository or of another node.
+    #[error("upload session {0} is not known here")]
+    UploadUnknown(String),
+    /// The manifest does not parse or breaks the specification.
+    #[error("{0}")]
+    ManifestInvalid(#[from] ManifestError),
+    /// The manifest is larger than `limits.manifest_bytes`.
+    #[error("the manifest has more than {limit} bytes")]
+    ManifestTooLarge {
+        /// The limit.
+        limit: u64,
+    },
+    /// More tags at once than the state machine takes.
+    #[error("more than {limit} {what}")]
+    TooMany {
+        /// Of what.
+        what: String,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// The manifest names blobs or manifests that the repository does not show.
+    #[error("{} referenced objects are not known in the repository", .0.len())]
+    ChildrenUnknown(Vec<Digest>),
+    /// The bytes are not those of the digest. An upload session stays usable.
+    #[error("the content is not that of {expected}")]
+    DigestMismatch {
+        /// What the client said.
+        expected: Digest,
+    },
+    /// The body is not as long as the request said, or the blob is known with another length.
+    #[error("{expected} bytes were announced, {found} came")]
+    SizeMismatch {
+        /// What was announced.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+    /// The chunk does not begin where the session ends.
+    #[error("the chunk begins at {start}, the session has {length} bytes")]
+    OutOfOrder {
+        /// Where the chunk begins.
+        start: u64,
+        /// How many bytes the session has.
+        length: u64,
+    },
+    /// The range lies outside the blob.
+    #[error("the range lies outside the blob's {size} bytes")]
+    RangeUnsatisfiable {
+        /// The blob's length.
+        size: u64,
+    },
+    /// Deleting it is refused while these indexes list it.
+    #[error("{} indexes of the repository list the manifest", .0.len())]
+    ListedByIndex(Vec<Digest>),
+    /// Deleting it is refused while these manifests refer to it.
+    #[error("{} manifests of the repository refer to the blob", .0.len())]
+    ReferredTo(Vec<Digest>),
+    /// The client's body broke off. An upload session keeps the bytes that arrived.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The client sent nothing for `uploads.idle_timeout_ms`. The session keeps the bytes that arrived.
+    #[error("the client sent nothing for {idle_ms} ms")]
+    Idle {
+        /// How long was waited.
+        idle_ms: u64,
+    },
+    /// Another request took the session over; the bytes that arrived are kept.
+    #[error("another request took the session over")]
+    Superseded,
+    /// This node keeps as many sessions as it may.
+    #[error("{limit} upload sessions are open")]
+    TooManySessions {
+        /// The limit.
+        limit: usize,
+    },
+    /// This node does all it may do at once.
+    #[error("too many {0} are under way")]
+    Busy(&'static str),
+    /// The ack policy is not met within the deadline: the push may simply be repeated.
+    #[error("{} blobs are not durable enough yet", .0.len())]
+    AckPending(Vec<PendingBlob>),
+    /// The write found no quorum in time. It may or may not take effect; repeating it is safe.
+    #[error("the cluster did not confirm the write in time")]
+    NoQuorum,
+    /// The answer needs the leader's confirmation, and that is not to be had: the truth is not "unknown".
+    #[error("the cluster did not confirm a fresh state in time")]
+    NotConfirmed,
+    /// Copies are recorded, but none of their holders can be reached.
+    #[error("no holder of {0} can be reached")]
+    Unreachable(Digest),
+    /// The disk has no room but the reserve. What had arrived of the upload is dropped.
+    #[error("the disk is full")]
+    StorageFull,
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+    /// The disk failed.
+    #[error("the store failed")]
+    Store(#[source] StoreError),
+    /// The state could not be read.
+    #[error("the state could not be read")]
+    View(#[from] ViewError),
+    /// The state machine refused what should have been right: a defect of this program.
+    #[error("the state machine refused: {0}")]
+    Refused(Refusal),
+    /// The state machine answered something else than the command's kind of outcome: a defect of this program.
+    #[error("an unexpected outcome for {0}")]
+    Outcome(&'static str),
+}
+
+/// A blob that keeps a push waiting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingBlob {
+    /// The blob.
+    pub digest: Digest,
+    /// The names of the nodes that hold a durable copy.
+    pub durable_on: Vec<String>,
+}
+
+/// What a tag can be confused with is spelled out once.
+impl RegistryError {
+    pub(crate) fn manifest_unknown(repo: &RepoName, reference: Reference) -> Self {
+        Self::ManifestUnknown { repo: repo.clone(), reference }
+    }
+
+    pub(crate) fn tag_unknown(repo: &RepoName, tag: &Tag) -> Self {
+        Self::manifest_unknown(repo, Reference::Tag(tag.clone()))
+    }
+
+    pub(crate) fn blob_unknown(repo: &RepoName, digest: Digest) -> Self {
+        Self::BlobUnknown { repo: repo.clone(), digest }
+    }
+}
+
+/// A full disk has its own answer; everything else of the store is a defect or a broken disk.
+impl From<StoreError> for RegistryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full { .. } => Self::StorageFull,
+            other => Self::Store(other),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Tags, repositories and referrers, page by page in lexical order.
+
+use crate::error::RegistryError;
+use crate::fresh::{Confirmed, Stale};
+use crate::registry::Registry;
+use portolan_meta::query;
+use portolan_meta::view::View;
+use portolan_oci::manifest;
+use portolan_oci::{Digest, RepoName, Tag};
+use std::collections::BTreeMap;
+
+/// A page of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing<T> {
+    /// Its entries, in lexical order.
+    pub entries: Vec<T>,
+    /// Whether there are more after the last of them.
+    pub more: bool,
+    /// Whether no leader confirmed the list.
+    pub stale: Option<Stale>,
+}
+
+/// A manifest that names another as its subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referrer {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its artifact type.
+    pub artifact_type: Option<String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Registry {
+    /// Tags of a repository after `last`: at most `n`, by default and at most `limits.page_entries`.
+    ///
+    /// # Errors
+    /// `RepoUnknown`, `NotConfirmed`.
+    pub async fn tags(
+        &self,
+        repo: &RepoName,
+        n: Option<usize>,
+        last: Option<&Tag>,
+    ) -> Result<Listing<Tag>, RegistryError> {
+        let confirmed: Confirmed = self.confirmed().await?;
+        let limit = self.page(n);
+        let found = confirmed.view.read(|view| query::tags(view, repo, last, limit + 1))?;
+        let Some(entries) = found else {
+            return Err(confirmed.absent(RegistryError::RepoUnknown(repo.clone())));
+        };
+        Ok(cut(entries, limit, confirmed.stale))
+    }
+
+    /// Repositories after `last`: at most `n`, by default and at most `limits.page_entries`.
+    ///
+    /// # Errors
+    /// `NotConfirmed`.
+    pub async fn catalog(&self, n: Option<usize>, last: Option<&RepoName>) -> Result<Listing<RepoName>, RegistryError> {
+        let confirmed: Confirmed = self.confirmed().await?;
+        let limit = self.page(n);
+        let entries = confirmed.view.read(|view| query::catalog(view, last, limit + 1))?;
+        Ok(cut(entries, limit, confirmed.stale))
+    }
+
+    /// Manifests whose subject is `subject`, those of the fallback tag scheme last. Never "unknown": nothing is an
+    /// empty list.
+    ///
+    /// # Errors
+    /// `NotConfirmed`.
+    pub async fn referrers(
+        &self,
+        repo: &RepoName,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        after: Option<&Digest>,
+    ) -> Result<Listing<Referrer>, RegistryError> {
+        let confirmed: Confirmed = self.confirmed().await?;
+        let limit = self.config.limits.referrers_entries.max(1);
+        let mut listing = confirmed.view.read(|view| {
+            let rows = query::referrers(view, repo, subject, artifact_type, after, limit + 1)?;
+            let entries = rows
+                .into_iter()
+                .map(|(digest, row)| Referrer {
+                    digest,
+                    media_type: row.media_type,
+                    size: row.size,
+                    artifact_type: row.artifact_type,
+                    annotations: row.annotations,
+                })
+                .collect();
+            let mut listing = cut(entries, limit, confirmed.stale);
+            if !listing.more {
+                listing.entries.extend(under_fallback_tag(view, repo, subject, artifact_type)?);
+            }
+            Ok::<_, RegistryError>(listing)
+        })?;
+        listing.stale = confirmed.stale;
+        Ok(listing)
+    }
+
+    fn page(&self, n: Option<usize>) -> usize {
+        let most = self.config.limits.page_entries.max(1);
+        n.map_or(most, |n| n.min(most))
+    }
+}
+
+/// One entry more than the page was asked for, to know whether there are more. A page of nothing has no next one.
+fn cut<T>(mut entries: Vec<T>, limit: usize, stale: Option<Stale>) -> Listing<T> {
+    let more = limit > 0 && entries.len() > limit;
+    entries.truncate(limit);
+    Listing { entries, more, stale }
+}
+
+/// What clients of registries without a referrers list kept under the tag `sha256-<hex>`: an index (distribution-spec
+/// 1.1, "Referrers Tag Schema"). Manifests that have a referrer row are listed already.
+fn under_fallback_tag(
+    view: &dyn View,
+    repo: &RepoName,
+    subject: &Digest,
+    artifact_type: Option<&str>,
+) -> Result<Vec<Referrer>, RegistryError> {
+    let Ok(tag) = subject.to_string().replace(':', "-").parse::<Tag>() else {
+        return Ok(Vec::new());
+    };
+    let Some(row) = query::tag(view, repo, &tag)? else {
+        return Ok(Vec::new());
+    };
+    let Some(index) = query::manifest(view, repo, &row.digest)? else {
+        return Ok(Vec::new());
+    };
+    let Ok(parsed) = manifest::parse(Some(&index.row.media_type), &index.bytes) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for descriptor in parsed.manifests {
+        let known = query::manifest(view, repo, &descriptor.digest)?;
+        if known.is_some_and(|manifest| manifest.row.subject == Some(*subject)) {
+            continue;
+        }
+        if artifact_type.is_some_and(|wanted| descriptor.artifact_type.as_deref() != Some(wanted)) {
+            continue;
+        }
+        found.push(Referrer {
+            digest: descriptor.digest,
+            media_type: descriptor.media_type,
+            size: descriptor.size,
+            artifact_type: descriptor.artifact_type,
+            annotations: descriptor.annotations,
+        });
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_page_knows_whether_there_are_more() {
+        for (have, limit, entries, more) in
+            [(0, 0, 0, false), (1, 0, 0, false), (2, 3, 2, false), (3, 3, 3, false), (4, 3, 3, true)]
+        {
+            let listing = cut(vec![(); have], limit, None);
+            assert_eq!((listing.entries.len(), listing.more), (entries, more), "{have} entries, limit {limit}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Puts a manifest once its blobs are durable enough (design, sections 5 "Acks" and 8).
+
+use crate::config::ms;
+use crate::error::{PendingBlob, RegistryError};
+use crate::propose::refused;
+use crate::registry::Registry;
+use bytes::Bytes;
+use portolan_meta::command::{Command, ManifestBytes, PutManifest};
+use portolan_meta::id::NodeId;
+use portolan_meta::limits::{MANIFEST_BYTES, MANIFEST_INLINE_BYTES, MANIFEST_PART_BYTES};
+use portolan_meta::outcome::{Outcome, Refusal};
+use portolan_meta::query;
+use portolan_meta::row::{Child, ChildKind};
+use portolan_oci::manifest::{self, ParsedManifest};
+use portolan_oci::{Digest, Reference, RepoName, Tag};
+use portolan_replication::SettleError;
+use std::collections::BTreeSet;
+use tokio::time::Instant;
+
+/// A manifest as the client sends it.
+#[derive(Clone, Debug)]
+pub struct ManifestPush {
+    /// The tag to move to it, or the digest it must have.
+    pub reference: Reference,
+    /// The declared media type.
+    pub content_type: Option<String>,
+    /// Its bytes; kept verbatim.
+    pub bytes: Bytes,
+    /// Further tags to move to it.
+    pub tags: Vec<Tag>,
+    /// Who pushes.
+    pub by: String,
+}
+
+/// A manifest is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PutAnswer {
+    /// Its digest.
+    pub digest: Digest,
+    /// The manifest it is about.
+    pub subject: Option<Digest>,
+}
+
+impl Registry {
+    /// Puts a manifest and its tags, all or nothing. Returns once it is committed and everything below it is as
+    /// durable as the repository's ack policy demands.
+    ///
+    /// # Errors
+    /// `ManifestInvalid`, `ManifestTooLarge`, `DigestMismatch`, `ChildrenUnknown`, `TooMany`, `AckPending` (repeat
+    /// the push), `NoQuorum`.
+    pub async fn put_manifest(&self, repo: &RepoName, push: ManifestPush) -> Result<PutAnswer, RegistryError> {
+        let limit = self.config.limits.manifest_bytes.min(MANIFEST_BYTES);
+        if push.bytes.len() as u64 > limit {
+            return Err(RegistryError::ManifestTooLarge { limit });
+        }
+        let parsed = manifest::parse(push.content_type.as_deref(), &push.bytes)?;
+        let (digest, mut tags) = match push.reference {
+            Reference::Tag(tag) => (Digest::sha256_of(&push.bytes), vec![tag]),
+            Reference::Digest(digest) if Digest::of(digest.algorithm(), &push.bytes) == digest => (digest, Vec::new()),
+            Reference::Digest(expected) => return Err(RegistryError::DigestMismatch { expected }),
+        };
+        tags.extend(push.tags);
+        let answer = PutAnswer { digest, subject: parsed.subject.as_ref().map(|subject| subject.digest) };
+        let deadline = Instant::now() + ms(self.config.uploads.ack_timeout_ms);
+        let parts = self.put_parts(repo, digest, &push.bytes, deadline).await?;
+        let command = facts(repo, digest, &push.bytes, parts, parsed, tags, push.by);
+        self.put_when_durable(command, &push.bytes, deadline).await?;
+        Ok(answer)
+    }
+
+    /// Puts the bytes of a large manifest ahead of it. Returns how many parts there are; 0 means that the bytes fit
+    /// into the command itself.
+    async fn put_parts(
+        &self,
+        repo: &RepoName,
+        digest: Digest,
+        bytes: &Bytes,
+        deadline: Instant,
+    ) -> Result<u16, RegistryError> {
+        if bytes.len() <= MANIFEST_INLINE_BYTES {
+            return Ok(0);
+        }
+        let mut part = 0;
+        for start in (0..bytes.len()).step_by(MANIFEST_PART_BYTES) {
+            let end = bytes.len().min(start + MANIFEST_PART_BYTES);
+            let command = Command::PutManifestPart { repo: repo.clone(), digest, part, bytes: bytes.slice(start..end) };
+            match self.propose(command, self.commit_deadline().min(deadline)).await? {
+                Outcome::Done => part += 1,
+                Outcome::Refused(refusal) => return Err(refused(refusal)),
+                _ => return Err(RegistryError::Outcome("PutManifestPart")),
+            }
+        }
+        Ok(part)
+    }
+
+    /// Proposes, and while blobs are not durable enough waits for them and proposes again: only the apply judges.
+    async fn put_when_durable(&self, put: PutManifest, bytes: &Bytes, deadline: Instant) -> Result<(), RegistryError> {
+        let repo = put.repo.clone();
+        let mut parts_again = true;
+        loop {
+            let command = Command::PutManifest(Box::new(put.clone()));
+            let pending = match self.propose(command, self.commit_deadline().min(deadline)).await? {
+                Outcome::ManifestPut { .. } => return Ok(()),
+                Outcome::Refused(Refusal::NotYetDurable(pending)) => pending,
+                Outcome::Refused(Refusal::PartsMissing) if parts_again => {
+                    // Another push of the same manifest may have consumed them.
+                    parts_again = false;
+                    self.put_parts(&repo, put.digest, bytes, deadline).await?;
+                    continue;
+                }
+                Outcome::Refused(refusal) => return Err(refused(refusal)),
+                _ => return Err(RegistryError::Outcome("PutManifest")),
+            };
+            let ack = self.local().read(|view| query::repo(view, &repo))?.and_then(|row| row.ack);
+            match self.floors.replication.settle(&pending, ack, deadline).await {
+                Ok(()) if Instant::now() < deadline => {}
+                Ok(()) => return Err(RegistryError::AckPending(self.durability(&pending)?)),
+                Err(SettleError::Pending(pending)) => {
+                    return Err(RegistryError::AckPending(self.durability(&pending)?));
+                }
+                Err(SettleError::Stopped) => return Err(RegistryError::Stopping),
+                Err(SettleError::View(error)) => return Err(RegistryError::View(error)),
+            }
+        }
+    }
+
+    /// Where the blobs that keep a push waiting are durable, by node name.
+    fn durability(&self, pending: &[Digest]) -> Result<Vec<PendingBlob>, RegistryError> {
+        self.local().read(|view| {
+            let nodes = query::nodes(view)?;
+            let name = |id: NodeId| {
+                nodes.iter().find(|node| node.id == id).map_or_else(|| id.to_string(), |node| node.name.clone())
+            };
+            pending
+                .iter()
+                .map(|digest| {
+                    let holders = query::locations(view, digest)?;
+                    let durable_on = holders.iter().map(|location| name(NodeId(location.store.0))).collect();
+                    Ok(PendingBlob { digest: *digest, durable_on })
+                })
+                .collect()
+        })
+    }
+}
+
+/// The parsed facts that the state machine works on; it never parses a manifest itself.
+fn facts(
+    repo: &RepoName,
+    digest: Digest,
+    bytes: &Bytes,
+    parts: u16,
+    parsed: ParsedManifest,
+    tags: Vec<Tag>,
+    by: String,
+) -> PutManifest {
+    let mut seen = BTreeSet::new();
+    let blobs = parsed.blobs.into_iter().map(|blob| (blob, ChildKind::Blob));
+    let manifests = parsed.manifests.into_iter().map(|child| (child, ChildKind::Manifest));
+    let children = blobs
+        .chain(manifests)
+        .filter(|(child, _)| seen.insert(child.digest))
+        .map(|(child, kind)| Child { digest: child.digest, size: child.size, kind })
+        .collect();
+    let mut unique = BTreeSet::new();
+    PutManifest {
+        repo: repo.clone(),
+        digest,
+        media_type: parsed.media_type,
+        size: bytes.len() as u64,
+        bytes: if parts == 0 { ManifestBytes::Inline(bytes.clone()) } else { ManifestBytes::Parts(parts) },
+        children,
+        subject: parsed.subject.map(|subject| subject.digest),
+        artifact_type: parsed.artifact_type,
+        annotations: parsed.annotations,
+        tags: tags.into_iter().filter(|tag| unique.insert(tag.clone())).collect(),
+        by,
+    }
+}

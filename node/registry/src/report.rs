@@ -1,0 +1,239 @@
+//! The cluster as an operator sees it from this node, and whether this node is ready.
+
+use crate::error::RegistryError;
+use crate::registry::Registry;
+use portolan_consensus::Status;
+use portolan_meta::query;
+use portolan_meta::row::{NodeRow, NodeState, Role};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The cluster (design, section 10, "Admin API").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClusterReport {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// The cluster's epoch.
+    pub epoch: u64,
+    /// The newest Raft term that this node knows.
+    pub term: u64,
+    /// Which node leads; `null` when this node knows none.
+    pub leader: Option<u64>,
+    /// The members, by id.
+    pub nodes: Vec<NodeReport>,
+    /// What an operator should know, in sentences.
+    pub warnings: Vec<String>,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeReport {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+    /// Its zone; empty when there is none.
+    pub zone: String,
+    /// What it does.
+    pub role: Role,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Whether it counts.
+    pub state: NodeState,
+    /// The newest log entry it is known to have applied; `null` when it never answered this node.
+    pub applied: Option<u64>,
+    /// How many committed entries it lacked when it answered last.
+    pub lag: Option<u64>,
+    /// Milliseconds since it answered last; 0 for the node that is asked.
+    pub last_seen_ms: Option<u64>,
+    /// The version of its software.
+    pub version: String,
+}
+
+/// Whether this node can do its work.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// What keeps it from it; empty when it is ready.
+    pub reasons: Vec<String>,
+}
+
+impl Readiness {
+    /// Whether it can.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+impl Registry {
+    /// The cluster as this node sees it now; asks nobody.
+    ///
+    /// # Errors
+    /// The state could not be read.
+    pub fn cluster_report(&self) -> Result<ClusterReport, RegistryError> {
+        let status = self.floors.consensus.status();
+        let rows = self.local().read(query::nodes)?;
+        let mut warnings = warnings(&rows, &status);
+        if let Err(error) = self.floors.blobs.check_space() {
+            warnings.push(format!("this node takes no uploads: {error}"));
+        }
+        let nodes = rows.into_iter().map(|row| node_report(row, &status)).collect();
+        Ok(ClusterReport {
+            cluster_id: status.cluster_id,
+            epoch: status.epoch,
+            term: status.term,
+            leader: status.leader.map(|leader| leader.0),
+            nodes,
+            warnings,
+        })
+    }
+
+    /// Whether this node can serve pulls: it knows the cluster, its state does not lag far behind what it knows to be
+    /// committed, and it is not stopping. A missing leader does not make it unready: digests can be pulled without.
+    ///
+    /// # Errors
+    /// The state could not be read.
+    pub fn pull_readiness(&self) -> Result<Readiness, RegistryError> {
+        let mut reasons = Vec::new();
+        if self.stop.is_cancelled() {
+            reasons.push("the node is stopping".to_owned());
+        }
+        let known = self.local().read(|view| query::node(view, self.node))?;
+        if known.is_none() {
+            reasons.push("this node is not known to its cluster yet".to_owned());
+        }
+        let status = self.floors.consensus.status();
+        let lag = status.committed.saturating_sub(status.applied);
+        if lag > self.config.reads.ready_lag_entries {
+            reasons.push(format!("the state lags {lag} entries behind"));
+        }
+        Ok(Readiness { reasons })
+    }
+
+    /// Whether this node can take pushes: it can serve pulls, its disk has room, and a leader answers.
+    ///
+    /// # Errors
+    /// The state could not be read.
+    pub async fn push_readiness(&self) -> Result<Readiness, RegistryError> {
+        let mut readiness = self.pull_readiness()?;
+        if let Err(error) = self.floors.blobs.check_space() {
+            readiness.reasons.push(error.to_string());
+        }
+        if let Err(error) = self.linearizable().await {
+            readiness.reasons.push(error.to_string());
+        }
+        Ok(readiness)
+    }
+}
+
+fn node_report(row: NodeRow, status: &Status) -> NodeReport {
+    let progress = status.nodes.get(&row.id).cloned().unwrap_or_default();
+    NodeReport {
+        id: row.id.0,
+        voter: status.voters.contains(&row.id),
+        name: row.name,
+        region: row.region,
+        zone: row.zone,
+        role: row.role,
+        state: row.state,
+        applied: progress.applied,
+        lag: progress.lag,
+        last_seen_ms: progress.last_seen_ms,
+        version: row.version,
+    }
+}
+
+/// What an operator should know.
+fn warnings(rows: &[NodeRow], status: &Status) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if status.leader.is_none() {
+        warnings.push("no leader is known: writes wait, tags may be stale".to_owned());
+    }
+    for row in rows {
+        match row.state {
+            NodeState::Up => {}
+            NodeState::Down => warnings.push(format!("{} is down", row.name)),
+            NodeState::Out => warnings.push(format!("{} is out: its copies move elsewhere", row.name)),
+            NodeState::Draining => warnings.push(format!("{} is draining", row.name)),
+        }
+    }
+    let voters = status.voters.len();
+    if voters > 0 && voters % 2 == 0 {
+        warnings.push(format!("{voters} voters: an even number survives no more than one fewer"));
+    }
+    let mut full: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in rows {
+        let count = full.entry(&row.region).or_default();
+        *count += usize::from(row.role == Role::Full);
+    }
+    let alone: Vec<&str> = full.iter().filter(|(_, count)| **count == 1).map(|(region, _)| *region).collect();
+    if !alone.is_empty() {
+        warnings.push(format!(
+            "one full node in {}: a push there is acknowledged with one copy until others have fetched it",
+            alone.join(", ")
+        ));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NodeRow, NodeState, Role, Status, warnings};
+    use portolan_meta::id::NodeId;
+    use std::collections::BTreeMap;
+
+    fn row(id: u64, region: &str, state: NodeState) -> NodeRow {
+        NodeRow {
+            id: NodeId(id),
+            name: format!("n{id}"),
+            region: region.into(),
+            zone: String::new(),
+            role: Role::Full,
+            peer: String::new(),
+            storage_uuid: String::new(),
+            incarnation: 1,
+            state,
+            version: String::new(),
+        }
+    }
+
+    fn status(leader: Option<u64>, voters: &[u64]) -> Status {
+        Status {
+            node: NodeId(1),
+            cluster_id: "c".into(),
+            epoch: 0,
+            term: 1,
+            leader: leader.map(NodeId),
+            committed: 1,
+            applied: 1,
+            last_log: 1,
+            snapshot: 0,
+            purged: 0,
+            voters: voters.iter().copied().map(NodeId).collect(),
+            learners: Vec::new(),
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn warnings_name_what_is_wrong_and_nothing_else() {
+        use NodeState::{Down, Up};
+        let two = |state| vec![row(1, "eu", Up), row(2, "eu", state), row(3, "eu", Up)];
+        let cases: [(_, _, &[&str]); 5] = [
+            (two(Up), status(Some(1), &[1, 2, 3]), &[]),
+            (two(Down), status(Some(1), &[1, 2, 3]), &["n2 is down"]),
+            (two(Up), status(None, &[1, 2, 3]), &["no leader"]),
+            (two(Up), status(Some(1), &[1, 2]), &["2 voters"]),
+            (vec![row(1, "eu", Up), row(2, "us", Up)], status(Some(1), &[1]), &["one full node in eu, us"]),
+        ];
+        for (rows, status, want) in cases {
+            let got = warnings(&rows, &status);
+            assert_eq!(got.len(), want.len(), "{got:?}");
+            for (got, want) in got.iter().zip(want) {
+                assert!(got.starts_with(want), "{got} / {want}");
+            }
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! What a client does with upload sessions (design, sections 6 and 7 point 1).
+//!
+//! Whatever writes runs as a task of the registry rather than inside the request: a request whose client goes away is
+//! dropped at any await, and neither the bytes that arrived nor the outcome of an announcement may be lost with it.
+
+use crate::error::RegistryError;
+use crate::pour::{Chunk, Poured, UploadBody};
+use crate::registry::Registry;
+use crate::session::{Session, SessionNote, Slot, Turn, UploadId, UploadProgress};
+use crate::sessions::blocking;
+use portolan_meta::command::Command;
+use portolan_meta::outcome::{Outcome, Refusal};
+use portolan_meta::query;
+use portolan_oci::{Algorithm, Digest, RepoName};
+use portolan_store::{Part, StoreError, StoredFile};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use ulid::Ulid;
+
+/// How long a question for a session's length waits for a writer to end: a client that asks has usually lost the
+/// connection it wrote over, and the writer only has to notice.
+const STATUS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a mount led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mounted {
+    /// The blob is visible in the repository.
+    Yes,
+    /// It is not to be had from there; a fresh session awaits its bytes.
+    No(UploadProgress),
+}
+
+impl Registry {
+    /// Begins a session.
+    ///
+    /// # Errors
+    /// `TooManySessions`, `StorageFull`.
+    pub async fn upload_start(&self, repo: &RepoName) -> Result<UploadProgress, RegistryError> {
+        let id = UploadId { node: self.node, session: Ulid::new() };
+        let note = serde_json::to_vec(&SessionNote { repo: repo.clone() }).unwrap_or_default();
+        let parts = self.parts();
+        let name = id.session.to_string();
+        let part = blocking(move || parts.create(&name, Algorithm::Sha256, &note)).await?;
+        let session = Session::new(id, repo.clone(), Slot::Open(part), 0, Instant::now());
+        match self.sessions.insert(session) {
+            Ok(session) => Ok(session.progress()),
+            Err(error) => {
+                let (parts, name) = (self.parts(), id.session.to_string());
+                parts.wait_free(&name).await;
+                blocking(move || parts.remove(&name)).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// How many bytes a session has.
+    ///
+    /// # Errors
+    /// `UploadUnknown`.
+    pub async fn upload_status(&self, repo: &RepoName, id: UploadId) -> Result<UploadProgress, RegistryError> {
+        let session = self.session(repo, id)?;
+        session.touch();
+        let Ok(slot) = tokio::time::timeout(STATUS_PATIENCE, session.wait_turn()).await else {
+            return Ok(session.progress());
+        };
+        match &*slot {
+            Slot::Gone => Err(unknown(id)),
+            Slot::Open(_) | Slot::Closed | Slot::Sealed(_) => Ok(session.progress()),
+        }
+    }
+
+    /// Appends a chunk. When it fails half way, the session keeps the bytes that arrived.
+    ///
+    /// # Errors
+    /// `UploadUnknown`, `OutOfOrder`, `SizeMismatch`, `Body`, `Idle`, `Superseded`; `StorageFull` ends the session.
+    pub async fn upload_append(
+        self: &Arc<Self>,
+        repo: &RepoName,
+        id: UploadId,
+        chunk: Chunk,
+        body: UploadBody,
+    ) -> Result<UploadProgress, RegistryError> {
+        let session = self.session(repo, id)?;
+        let me = Arc::clone(self);
+        self.owned(async move {
+            let mut turn = session.take_over().await?;
+            let part = me.append(&session, &mut turn, chunk, body).await?;
+            *turn.slot = Slot::Open(part);
+            Ok(session.progress())
+        })
+        .await
+    }
+
+    /// Appends what comes and makes the session a blob that the repository shows. After `NoQuorum` the session keeps
+    /// everything: the same call may be repeated, with an empty body.
+    ///
+    /// # Errors
+    /// As [`Self::upload_append`], and `DigestMismatch` (the session stays usable), `NoQuorum`.
+    pub async fn upload_finish(
+        self: &Arc<Self>,
+        repo: &RepoName,
+        id: UploadId,
+        digest: Digest,
+        chunk: Chunk,
+        body: UploadBody,
+    ) -> Result<(), RegistryError> {
+        let session = match self.session(repo, id) {
+            Ok(session) => session,
+            Err(error) => return self.finished_before(repo, &digest, error),
+        };
+        let me = Arc::clone(self);
+        self.owned(async move { me.finish(&session, digest, chunk, body).await }).await
+    }
+
+    /// A whole blob in one request. Nothing is left behind when it fails, unless its outcome is unknown.
+    ///
+    /// # Errors
+    /// As [`Self::upload_start`] and [`Self::upload_finish`].
+    pub async fn upload_whole(
+        self: &Arc<Self>,
+        repo: &RepoName,
+        digest: Digest,
+        chunk: Chunk,
+        body: UploadBody,
+    ) -> Result<(), RegistryError> {
+        let UploadProgress { id, .. } = self.upload_start(repo).await?;
+        let session = self.session(repo, id)?;
+        let me = Arc::clone(self);
+        self.owned(async move {
+            let result = me.finish(&session, digest, chunk, body).await;
+            if result.is_err() {
+                me.forget_unless_announced(&session).await;
+            }
+            result
+        })
+        .await
+    }
+
+    /// Ends a session and drops its bytes.
+    ///
+    /// # Errors
+    /// `UploadUnknown`.
+    pub async fn upload_cancel(self: &Arc<Self>, repo: &RepoName, id: UploadId) -> Result<(), RegistryError> {
+        let session = self.session(repo, id)?;
+        let me = Arc::clone(self);
+        self.owned(async move {
+            let turn = session.take_over().await?;
+            if matches!(*turn.slot, Slot::Gone) {
+                return Err(unknown(session.id));
+            }
+            drop(turn);
+            me.forget_unless_announced(&session).await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes a blob of another repository visible here. Whether the caller may pull from there was asked above.
+    ///
+    /// # Errors
+    /// `NoQuorum`; as [`Self::upload_start`] when the blob is not to be had.
+    pub async fn mount(&self, repo: &RepoName, from: &RepoName, digest: &Digest) -> Result<Mounted, RegistryError> {
+        let pin_ms = self.config.uploads.pin_ms;
+        let command = Command::MountBlob { repo: repo.clone(), from: from.clone(), digest: *digest, pin_ms };
+        match self.propose(command, self.commit_deadline()).await? {
+            Outcome::Done => Ok(Mounted::Yes),
+            Outcome::Refused(Refusal::UnknownBlob | Refusal::UnknownRepo) => {
+                Ok(Mounted::No(self.upload_start(repo).await?))
+            }
+            Outcome::Refused(refusal) => Err(crate::propose::refused(refusal)),
+            _ => Err(RegistryError::Outcome("MountBlob")),
+        }
+    }
+
+    /// Runs as a task of the registry, which shutdown awaits.
+    async fn owned<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, RegistryError>> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        if self.stop.is_cancelled() {
+            return Err(RegistryError::Stopping);
+        }
+        match self.tasks.spawn(work).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(RegistryError::Stopping),
+        }
+    }
+
+    fn session(&self, repo: &RepoName, id: UploadId) -> Result<Arc<Session>, RegistryError> {
+        self.sessions.get(id, repo).ok_or_else(|| unknown(id))
+    }
+
+    /// A repeated finish whose first answer was lost: the blob is there, and that is all the client wants to know.
+    fn finished_before(&self, repo: &RepoName, digest: &Digest, otherwise: RegistryError) -> Result<(), RegistryError> {
+        let shown = self.local().read(|view| query::visible_blob(view, repo, digest))?;
+        if shown.is_some() { Ok(()) } else { Err(otherwise) }
+    }
+
+    /// The session's part with the body appended. On an error the slot says where the bytes are.
+    async fn append(
+        &self,
+        session: &Session,
+        turn: &mut Turn,
+        chunk: Chunk,
+        body: UploadBody,
+    ) -> Result<Part, RegistryError> {
+        let part = match std::mem::replace(&mut *turn.slot, Slot::Closed) {
+            Slot::Open(part) => part,
+            Slot::Closed => self.reopen(session).await?,
+            sealed @ Slot::Sealed(_) => {
+                *turn.slot = sealed;
+                return Err(unknown(session.id));
+            }
+            Slot::Gone => {
+                *turn.slot = Slot::Gone;
+                return Err(unknown(session.id));
+            }
+        };
+        if let Err(error) = chunk.check(part.len()) {
+            *turn.slot = Slot::Open(part);
+            return Err(error);
+        }
+        match self.pour(session, turn, part, chunk, body).await {
+            Ok(Poured { part, end: Ok(()) }) => Ok(part),
+            Ok(Poured { part, end: Err(error) }) => {
+                *turn.slot = Slot::Open(part);
+                Err(error)
+            }
+            Err(RegistryError::StorageFull) => {
+                // A full disk gets its room back at once; the client would not resume here anyway.
+                *turn.slot = Slot::Gone;
+                self.sessions.remove(session.id);
+                self.remove_part(session).await?;
+                Err(RegistryError::StorageFull)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the part of a session that was taken up after a restart, or whose writer failed.
+    async fn reopen(&self, session: &Session) -> Result<Part, RegistryError> {
+        let parts = self.parts();
+        let name = session.part_id();
+        parts.wait_free(&name).await;
+        let part = blocking(move || parts.open(&name)).await.map_err(|error| match error {
+            RegistryError::Store(StoreError::NotFound { .. }) => unknown(session.id),
+            other => other,
+        })?;
+        session.set_length(part.len());
+        Ok(part)
+    }
+
+    async fn finish(
+        &self,
+        session: &Session,
+        digest: Digest,
+        chunk: Chunk,
+        body: UploadBody,
+    ) -> Result<(), RegistryError> {
+        let mut turn = session.take_over().await?;
+        let stored = match &*turn.slot {
+            Slot::Gone => return self.finished_before(&session.repo, &digest, unknown(session.id)),
+            Slot::Sealed(stored) if stored.digest != digest => {
+                return Err(RegistryError::DigestMismatch { expected: digest });
+            }
+            Slot::Sealed(stored) => *stored,
+            Slot::Open(_) | Slot::Closed => {
+                let part = self.append(session, &mut turn, chunk, body).await?;
+                self.seal(session, &mut turn, part, digest).await?
+            }
+        };
+        *turn.slot = Slot::Sealed(stored);
+        match self.announce(&session.repo, &stored).await {
+            Err(error @ (RegistryError::NoQuorum | RegistryError::Stopping)) => {
+                session.touch();
+                Err(error)
+            }
+            definite => {
+                *turn.slot = Slot::Gone;
+                self.sessions.remove(session.id);
+                definite
+            }
+        }
+    }
+
+    async fn seal(
+        &self,
+        session: &Session,
+        turn: &mut Turn,
+        part: Part,
+        digest: Digest,
+    ) -> Result<StoredFile, RegistryError> {
+        match part.seal_async(digest).await {
+            Ok(stored) => Ok(stored),
+            Err(failure) => {
+                if let Some(part) = failure.part {
+                    *turn.slot = Slot::Open(part);
+                }
+                match failure.error {
+                    StoreError::DigestMismatch { expected, .. } => Err(RegistryError::DigestMismatch { expected }),
+                    StoreError::Full { .. } => {
+                        *turn.slot = Slot::Gone;
+                        self.sessions.remove(session.id);
+                        self.remove_part(session).await?;
+                        Err(RegistryError::StorageFull)
+                    }
+                    other => Err(RegistryError::Store(other)),
+                }
+            }
+        }
+    }
+
+    /// Commits a stored file as a blob of a repository. The file is unlinked when it certainly does not count, and
+    /// never while that is unknown.
+    pub(crate) async fn announce(&self, repo: &RepoName, stored: &StoredFile) -> Result<(), RegistryError> {
+        let command = Command::CommitBlob {
+            repo: repo.clone(),
+            digest: stored.digest,
+            size: stored.size,
+            store: self.node.into(),
+            file: stored.file,
+            pin_ms: self.config.uploads.pin_ms,
+        };
+        match self.propose(command, self.commit_deadline()).await? {
+            Outcome::BlobCommitted { file, .. } => {
+                if file != stored.file {
+                    self.unlink(stored).await;
+                }
+                Ok(())
+            }
+            // A forgotten outcome says nothing about the file.
+            Outcome::Refused(refusal @ (Refusal::Settled { .. } | Refusal::OldIncarnation { .. })) => {
+                Err(RegistryError::Refused(refusal))
+            }
+            Outcome::Refused(Refusal::OtherSize { recorded }) => {
+                self.unlink(stored).await;
+                Err(RegistryError::SizeMismatch { expected: recorded, found: stored.size })
+            }
+            Outcome::Refused(refusal) => {
+                self.unlink(stored).await;
+                Err(crate::propose::refused(refusal))
+            }
+            _ => Err(RegistryError::Outcome("CommitBlob")),
+        }
+    }
+
+    async fn unlink(&self, stored: &StoredFile) {
+        let blobs = Arc::clone(&self.floors.blobs);
+        let StoredFile { digest, file, .. } = *stored;
+        if let Err(error) = blocking(move || blobs.remove(&digest, file)).await {
+            tracing::error!(%digest, %error, "a file that does not count cannot be unlinked");
+        }
+    }
+
+    /// Drops a session with its bytes; one whose announcement has no known outcome stays for the sweep.
+    async fn forget_unless_announced(&self, session: &Session) {
+        let mut slot = session.wait_turn().await;
+        if matches!(*slot, Slot::Sealed(_)) {
+            return;
+        }
+        *slot = Slot::Gone;
+        self.sessions.remove(session.id);
+        if let Err(error) = self.remove_part(session).await {
+            tracing::error!(session = %session.id, %error, "a dropped upload cannot be removed");
+        }
+    }
+}
+
+fn unknown(id: UploadId) -> RegistryError {
+    RegistryError::UploadUnknown(id.to_string())
+}
