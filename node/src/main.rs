@@ -1,2 +1,45 @@
-//! Portolan: a geo-replicated container registry.
-fn main() {}
+//! `portolan`: one binary that is a node, a whole cluster for development, and the command line of an operator.
+//!
+//! Reading order: [`cli`] says what there is, [`commands`] does it, [`config`] reads what a node is told, [`assembly`]
+//! builds a node from the floors below and takes it down again.
+
+mod admin;
+mod assembly;
+mod boot;
+mod bootstrap;
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod error;
+mod listeners;
+mod shutdown;
+mod telemetry;
+
+use anyhow::Context;
+use clap::Parser;
+use cli::{Cli, ClusterCommand, Command};
+use error::Failure;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("portolan: {error:#}");
+            error.downcast_ref::<Failure>().map_or(ExitCode::FAILURE, Failure::exit_code)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => commands::serve::run(&args).await,
+            Command::Dev(args) => commands::dev::run(&args).await,
+            Command::Cluster(ClusterCommand::Status(args)) => commands::cluster::status(&args).await,
+        }
+    })?;
+    Ok(())
+}

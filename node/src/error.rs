@@ -1,0 +1,268 @@
+//! Everything that can end a command, and the exit code it ends with.
+
+use crate::config::Problems;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use std::{fmt, io};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The configuration file cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    ConfigUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The configuration is wrong.
+    #[error("{}: {problems}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is wrong.
+        problems: Problems,
+    },
+    /// The folder is empty, yet the peers know this node: its data are gone.
+    #[error(
+        "{} is empty, but the cluster knows the node {name} (it had storage {storage_uuid}).\n\
+         Its data are gone, and what it voted for may not be forgotten: it must not come back under its old id.\n\
+         If the folder moved, set node.data_dir to where it is now. Otherwise append a member with a new name at the \
+         end of cluster.members of every node and start this one as it:\n  \
+         PORTOLAN_NODE_NAME={name}-2 portolan serve --config {}", data_dir.display(), config.display()
+    )]
+    Rejoin {
+        /// The node's name.
+        name: String,
+        /// The empty folder.
+        data_dir: PathBuf,
+        /// The storage that the cluster knows for it.
+        storage_uuid: String,
+        /// The configuration that was used.
+        config: PathBuf,
+    },
+    /// The folder belongs to another node than the configuration says.
+    #[error(
+        "{} belongs to the node with the id {found}, but cluster.members makes {name} the node {expected}: members are \
+         appended to the list, never moved or removed", data_dir.display()
+    )]
+    OtherNode {
+        /// The folder.
+        data_dir: PathBuf,
+        /// The id in its identity.
+        found: u64,
+        /// The name in the configuration.
+        name: String,
+        /// The id by the configuration.
+        expected: u64,
+    },
+    /// Data without an identity.
+    #[error(
+        "{} holds data but no identity.json: the folder is damaged. Restore identity.json, or empty the folder and \
+         rejoin under a new name", data_dir.display()
+    )]
+    IdentityMissing {
+        /// The folder.
+        data_dir: PathBuf,
+    },
+    /// Arguments that do not go together.
+    #[error("{0}")]
+    Usage(UsageError),
+    /// One or several ports are taken.
+    #[error("{}", Lines(.0))]
+    PortsTaken(Vec<String>),
+    /// A listener could not be opened.
+    #[error("cannot listen on {address} ({key}): {source}")]
+    Listen {
+        /// Which setting.
+        key: &'static str,
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Certificates that cannot be used together.
+    #[error("the certificates of [{table}] cannot be used: {reason}")]
+    Tls {
+        /// The table that names them.
+        table: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A step of the start failed.
+    #[error("cannot start: {step}: {source}")]
+    Start {
+        /// The step.
+        step: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The shutdown did not finish in time.
+    #[error("the node did not stop within {} s", .0.as_secs_f32())]
+    ShutdownTimeout(Duration),
+    /// A part of a serving node ended by itself.
+    #[error("{0} ended unexpectedly")]
+    PartEnded(&'static str),
+    /// A node of `portolan dev` ended before the cluster was ready.
+    #[error("{name} ended before the cluster was ready ({how}); the end of its log {}:\n{tail}", log.display())]
+    ChildEnded {
+        /// The node.
+        name: String,
+        /// How it ended.
+        how: String,
+        /// Its log file.
+        log: PathBuf,
+        /// The log's last lines.
+        tail: String,
+    },
+    /// The cluster was not ready in time.
+    #[error("the cluster was not ready after {} s: {waiting}", .after.as_secs())]
+    NotReady {
+        /// How long was waited.
+        after: Duration,
+        /// What was still missing.
+        waiting: String,
+    },
+    /// A stop was asked for in the middle.
+    #[error("stopped before it was done")]
+    Interrupted,
+    /// A file or folder of `portolan dev` cannot be used.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A process could not be started or signalled.
+    #[error("cannot run {command}: {source}")]
+    Process {
+        /// What was run.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Certificates could not be made.
+    #[error("cannot make certificates: {0}")]
+    Certificates(#[from] rcgen::Error),
+    /// The server did not answer as it should.
+    #[error("{0}")]
+    Client(#[from] crate::client::ClientError),
+    /// Output could not be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// The demo saw something that must not happen.
+    #[error("the demo failed at \"{step}\": {reason}")]
+    Demo {
+        /// The step.
+        step: &'static str,
+        /// What was seen.
+        reason: String,
+    },
+}
+
+/// Arguments that do not go together.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UsageError {
+    /// A region that cannot be named so.
+    #[error("--regions: {0:?} is no name: 1 to 63 lower-case letters, digits and hyphens, no hyphen at either end")]
+    RegionName(String),
+    /// A region twice.
+    #[error("--regions: {0} is there twice")]
+    RegionTwice(String),
+    /// No node at all, or too many.
+    #[error("a cluster of {nodes} nodes: --regions times --nodes-per-region must be from 1 to {most}")]
+    NodeCount {
+        /// How many were asked for.
+        nodes: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// Ports beyond the last one.
+    #[error("--base-port {base}: the last port would be {last}, and ports end at 65535")]
+    PortRange {
+        /// What was asked for.
+        base: u16,
+        /// What it leads to.
+        last: u32,
+    },
+    /// An address that is none.
+    #[error("--address {template:?} gives {address:?}, which is no IP address")]
+    Address {
+        /// The template.
+        template: String,
+        /// What it led to.
+        address: String,
+    },
+    /// A folder with another cluster in it.
+    #[error(
+        "{} holds a cluster of {found}, and {asked} was asked for; give the same, or another --data", folder.display()
+    )]
+    OtherLayout {
+        /// The folder.
+        folder: PathBuf,
+        /// What it holds.
+        found: String,
+        /// What was asked for.
+        asked: String,
+    },
+    /// The demo needs regions that can be lost.
+    #[error("--demo kills the first region: it needs at least three regions with a voter each")]
+    DemoRegions,
+    /// Not a pipe.
+    #[error("--stop-on-stdin-eof needs a pipe as standard input")]
+    StdinNotAPipe,
+}
+
+impl Failure {
+    /// A failed step of the start.
+    pub(crate) fn start<E>(step: &'static str) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        move |source| Self::Start { step, source: source.into() }
+    }
+
+    /// A failed use of a file.
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::File { path: path.into(), source }
+    }
+
+    /// 2 for wrong usage or configuration, 1 for everything else.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::ConfigUnreadable { .. }
+            | Self::Config { .. }
+            | Self::Rejoin { .. }
+            | Self::OtherNode { .. }
+            | Self::IdentityMissing { .. }
+            | Self::Usage(_)
+            | Self::PortsTaken(_)
+            | Self::Tls { .. } => ExitCode::from(2),
+            Self::Listen { .. }
+            | Self::Start { .. }
+            | Self::ShutdownTimeout(_)
+            | Self::PartEnded(_)
+            | Self::ChildEnded { .. }
+            | Self::NotReady { .. }
+            | Self::Interrupted
+            | Self::File { .. }
+            | Self::Process { .. }
+            | Self::Certificates(_)
+            | Self::Client(_)
+            | Self::Output(_)
+            | Self::Demo { .. } => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Several messages below each other.
+struct Lines<'a>(&'a [String]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}

@@ -1,0 +1,130 @@
+//! The ports of a node and the TLS material of each.
+
+use crate::config::Config;
+use crate::error::Failure;
+use futures::{Stream, StreamExt};
+use portolan_peer::{Connector, TlsAcceptor, TlsConnector, TlsMaterial};
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
+
+/// How long a client's TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many handshakes of clients may be under way; more connections wait in the listen queue.
+const HANDSHAKES: usize = 256;
+
+/// The TLS material, read and accepted before any port is bound.
+pub(crate) struct Materials {
+    /// Connects to peers.
+    pub(crate) connector: Arc<dyn Connector>,
+    /// Accepts peers.
+    pub(crate) acceptor: TlsAcceptor,
+    /// Accepts clients; `None` is plain HTTP.
+    pub(crate) public: Option<tokio_rustls::TlsAcceptor>,
+}
+
+impl Materials {
+    /// Reads the files that the configuration names.
+    ///
+    /// # Errors
+    /// When they do not go together.
+    pub(crate) fn load(config: &Config) -> Result<Self, Failure> {
+        let read = |path: &Path| std::fs::read(path).map_err(Failure::file(path));
+        let peer = &config.peer;
+        let material = TlsMaterial { ca: read(&peer.ca)?, cert: read(&peer.cert)?, key: read(&peer.key)? };
+        let wrong = |error: portolan_peer::tls::TlsError| Failure::Tls { table: "peer", reason: chain(&error) };
+        Ok(Self {
+            connector: Arc::new(TlsConnector::new(&material).map_err(wrong)?),
+            acceptor: TlsAcceptor::new(&material).map_err(wrong)?,
+            public: match &config.public.tls {
+                Some((cert, key)) => Some(public_acceptor(cert, key)?),
+                None => None,
+            },
+        })
+    }
+}
+
+fn public_acceptor(cert: &Path, key: &Path) -> Result<tokio_rustls::TlsAcceptor, Failure> {
+    let wrong = |error: &dyn std::error::Error| Failure::Tls { table: "public", reason: chain(error) };
+    let chain = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| wrong(&error))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
+    let mut server = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong(&error))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| wrong(&error))?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(server).into())
+}
+
+/// The TLS connections of clients: handshakes run side by side under a deadline; those that fail are only noted.
+pub(crate) fn tls_incoming(
+    incoming: impl Stream<Item = io::Result<TcpStream>> + Send,
+    acceptor: tokio_rustls::TlsAcceptor,
+) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> + Send {
+    incoming
+        .map(move |accepted| {
+            let acceptor = acceptor.clone();
+            async move {
+                match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(accepted?)).await {
+                    Ok(Ok(stream)) => Ok(Some(stream)),
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "a client's TLS handshake failed");
+                        Ok(None)
+                    }
+                    Err(_) => Ok(None),
+                }
+            }
+        })
+        .buffer_unordered(HANDSHAKES)
+        .filter_map(|handshake| std::future::ready(handshake.transpose()))
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}
+
+/// Every port of the node, bound before anything else happens, so that a taken port is the first thing that is said.
+pub(crate) struct Listeners {
+    /// Peers.
+    pub(crate) peer: TcpListener,
+    /// Clients.
+    pub(crate) public: TcpListener,
+    /// Health and metrics.
+    pub(crate) ops: TcpListener,
+}
+
+impl Listeners {
+    /// Binds them all.
+    ///
+    /// # Errors
+    /// The first that is taken or not this machine's.
+    pub(crate) async fn bind(config: &Config) -> Result<Self, Failure> {
+        let peer = bind("peer.listen", config.peer.listen).await?;
+        let public = bind("public.listen", config.public.listen).await?;
+        let ops = bind("ops.listen", config.ops_listen).await?;
+        Ok(Self { peer, public, ops })
+    }
+}
+
+async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|source| Failure::Listen { key, address, source })
+}

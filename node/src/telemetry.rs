@@ -1,0 +1,119 @@
+//! Logs, traces and metrics of a serving node.
+
+use crate::error::Failure;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use std::io::IsTerminal;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// Levels when `RUST_LOG` is not set: the engines are quiet unless something is wrong.
+const DEFAULT_LEVELS: &str = "info,openraft=warn,h2=warn,hyper=warn,tonic=warn,rustls=warn";
+
+/// Seconds that latencies are sorted by: from a local read to a transfer over a slow line.
+const SECONDS: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
+/// Bytes that sizes are sorted by: from an answer without a body to a large layer.
+const BYTES: [f64; 10] =
+    [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0, 16_777_216.0, 134_217_728.0, 1_073_741_824.0, 8_589_934_592.0];
+
+/// How often old samples are folded into the histograms, and the process's own gauges are read.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What must be kept while the node serves.
+pub(crate) struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+    metrics: PrometheusHandle,
+}
+
+impl Telemetry {
+    /// Installs the log, the trace exporter (only when `OTEL_EXPORTER_OTLP_ENDPOINT` is set) and the metrics recorder.
+    /// Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// When the exporter's settings are wrong, or something is installed already.
+    pub(crate) fn install(node: &str) -> Result<Self, Failure> {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LEVELS));
+        let terminal = std::io::stderr().is_terminal();
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = if terminal { lines.with_ansi(true).boxed() } else { lines.json().flatten_event(true).boxed() };
+        let traces = if wants_traces() { Some(trace_provider(node)?) } else { None };
+        let spans = traces.as_ref().map(|provider| {
+            tracing_opentelemetry::layer().with_tracer(provider.tracer("portolan"))
+        });
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(lines)
+            .with(spans)
+            .try_init()
+            .map_err(Failure::start("the log"))?;
+        let metrics = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES)
+            .and_then(|builder| builder.set_buckets(&SECONDS))
+            .and_then(PrometheusBuilder::install_recorder)
+            .map_err(Failure::start("the metrics recorder"))?;
+        Ok(Self { traces, metrics })
+    }
+
+    /// Renders all metrics in Prometheus format.
+    pub(crate) fn renderer(&self) -> PrometheusHandle {
+        self.metrics.clone()
+    }
+
+    /// Keeps the histograms small, and the process's own gauges and those that `gauges` records fresh, until it is
+    /// told to stop.
+    pub(crate) async fn upkeep(metrics: PrometheusHandle, gauges: impl Fn(), stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            metrics.run_upkeep();
+            gauges();
+            if let Some(bytes) = resident_bytes() {
+                metrics::gauge!("process_resident_memory_bytes").set(bytes);
+            }
+        }
+    }
+
+    /// Sends what traces are left; at most `deadline`.
+    pub(crate) fn flush(&self, deadline: Duration) {
+        if let Some(traces) = &self.traces
+            && let Err(error) = traces.shutdown_with_timeout(deadline)
+        {
+            tracing::warn!(%error, "the last traces were not exported");
+        }
+    }
+}
+
+fn wants_traces() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let disabled = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
+    let none = std::env::var("OTEL_TRACES_EXPORTER").is_ok_and(|value| value == "none");
+    let endpoint = set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+    endpoint && !disabled && !none
+}
+
+fn trace_provider(node: &str) -> Result<SdkTracerProvider, Failure> {
+    // The exporter and the resource read the standard OTEL_* variables themselves.
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .build()
+        .map_err(Failure::start("the trace exporter"))?;
+    let mut resource = opentelemetry_sdk::Resource::builder();
+    if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+        resource = resource.with_service_name("portolan");
+    }
+    let resource =
+        resource.with_attribute(opentelemetry::KeyValue::new("service.instance.id", node.to_owned())).build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}
+
+/// How much memory this process holds, on systems that tell.
+fn resident_bytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u32 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(f64::from(kibibytes) * 1024.0)
+}
