@@ -144,8 +144,14 @@ mod tests {
     fn one_way_use_visibility_and_tests_are_no_circle() {
         let a = "pub(crate) struct A; pub(super) struct X; #[cfg(test)] mod tests { use crate::b::B; }";
         let b = "use crate::a::A; #[cfg(test)] mod tests;";
-        let files =
-            [LIB, ("src/a.rs", a), ("src/b.rs", b), ("src/b/tests.rs", "use super::B;"), ("src/c.rs", "use std::a;")];
+        let files = [
+            LIB,
+            ("src/a.rs", a),
+            ("src/b.rs", b),
+            ("src/b/tests.rs", "mod help; use super::B; use help::f;"),
+            ("src/b/tests/help.rs", "use super::C;"),
+            ("src/c.rs", "use std::a;"),
+        ];
         assert_eq!(found(&files), [""; 0]);
     }
 
