@@ -83,9 +83,12 @@ pub enum Refusal {
     /// The blob is not visible in the repository.
     #[error("the blob is not visible there")]
     UnknownBlob,
-    /// The file is not a copy of the blob.
+    /// The store has no such copy of the blob.
     #[error("no such copy")]
     UnknownLocation,
+    /// The file is one that its store is to unlink, so it can no longer count: store the bytes in a new file.
+    #[error("the file is given up")]
+    FileGivenUp,
     /// The manifest names blobs or manifests that the repository does not show.
     #[error("{} referenced objects are unknown", .0.len())]
     ChildrenUnknown(Vec<Digest>),

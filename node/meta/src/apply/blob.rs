@@ -45,6 +45,9 @@ pub(super) fn commit(tx: &mut Tx<'_>, name: &RepoName, upload: &Upload, pin_ms: 
             (tx.index, upload.file)
         }
     };
+    if tx.given_up(upload.store, file)? {
+        return refused(Refusal::FileGivenUp);
+    }
     let repo = tx.repo_or_new(name)?;
     tx.pin(digest, repo.id, pin_ms)?;
     Ok(Outcome::BlobCommitted { generation, file })

@@ -28,10 +28,11 @@ pub(super) fn add(tx: &mut Tx<'_>, store: StoreId, found: &[FoundCopy]) -> Resul
         let blob = query::blob(tx.view(), &copy.digest)?;
         let current = blob.is_some_and(|row| row.state == BlobState::Live && row.generation == copy.generation);
         let held = query::copy_in(tx.view(), &copy.digest, store)?;
-        if current && held.is_none() {
+        let free = held.is_none() && !tx.given_up(store, copy.file)?;
+        if current && free {
             tx.add_location(&copy.digest, store, copy.file, copy.generation);
         }
-        counted.push(current && held.is_none_or(|held| held == copy.file));
+        counted.push(current && (free || held == Some(copy.file)));
     }
     Ok(Outcome::LocationsAdded(counted))
 }

@@ -106,6 +106,12 @@ impl<'a> Tx<'a> {
         self.blob_changed(digest);
     }
 
+    /// Whether a file waits to be unlinked. It may be gone at any moment, so it must not count again; file ids are
+    /// never reused, so only a message that comes late, under another name, can ask.
+    pub(super) fn given_up(&self, store: StoreId, file: FileId) -> Result<bool, ViewError> {
+        Ok(self.view().get(Family::Reclaim, &key::reclaim(store, file))?.is_some())
+    }
+
     /// Whether the proposer may speak of the files of a store; the refusal when not. Only a disk's own node may: a
     /// late message of its earlier start must be told from a current one, and only its own incarnation tells.
     pub(super) fn foreign(&self, store: StoreId) -> Result<Option<Outcome>, ViewError> {

@@ -1,1 +1,186 @@
 //! Tests of placement.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use super::{COPIES_PER_REGION, Topology, default_ack, targets, voters};
+use crate::id::{NodeId, StoreId};
+use crate::row::{AckPolicy, NodeRow, NodeState, Role, StoreRow};
+use portolan_oci::Digest;
+use proptest::prelude::{Just, Strategy};
+use proptest::{prop_assert, prop_assert_eq, proptest};
+use std::collections::BTreeMap;
+
+fn node(id: u64, region: &str) -> NodeRow {
+    NodeRow {
+        id: NodeId(id),
+        name: format!("node-{id}"),
+        region: region.to_owned(),
+        zone: String::new(),
+        role: Role::Full,
+        peer: String::new(),
+        storage_uuid: String::new(),
+        incarnation: 1,
+        state: NodeState::Up,
+        version: String::new(),
+    }
+}
+
+fn disk(id: u64, weight: u32) -> (StoreId, StoreRow) {
+    (StoreId(id), StoreRow::Disk { node: NodeId(id), weight })
+}
+
+/// Nodes 1 to `count` in one region.
+fn region(count: u64) -> Topology {
+    Topology::new((1..=count).map(|id| node(id, "eu")).collect(), (1..=count).map(|id| disk(id, 100)).collect())
+}
+
+fn digests(count: u32) -> impl Iterator<Item = Digest> {
+    (0..count).map(|number| Digest::sha256_of(&number.to_be_bytes()))
+}
+
+#[test]
+fn each_region_holds_as_many_copies_as_it_can_up_to_two() {
+    let nodes = [(1, "eu"), (2, "eu"), (3, "eu"), (4, "us"), (5, "ap"), (6, "ap")];
+    let topology = Topology::new(
+        nodes.iter().map(|(id, region)| node(*id, region)).collect(),
+        nodes.iter().map(|(id, _)| disk(*id, 100)).collect(),
+    );
+    for digest in digests(100) {
+        let mut copies: BTreeMap<&str, usize> = BTreeMap::new();
+        for store in targets(&digest, &topology) {
+            *copies.entry(&topology.owner(store).unwrap().region).or_default() += 1;
+        }
+        assert_eq!(copies, BTreeMap::from([("eu", 2), ("us", 1), ("ap", 2)]));
+    }
+}
+
+#[test]
+fn only_full_nodes_that_stay_are_targets() {
+    let cases = [
+        (Role::Full, NodeState::Up, true),
+        (Role::Full, NodeState::Down, true),
+        (Role::Full, NodeState::Out, false),
+        (Role::Full, NodeState::Draining, false),
+        (Role::Witness, NodeState::Up, false),
+        (Role::Edge, NodeState::Up, false),
+    ];
+    for (role, state, is_target) in cases {
+        let row = NodeRow { role, state, ..node(1, "eu") };
+        let topology = Topology::new(vec![row], vec![disk(1, 100)]);
+        let targets = targets(&Digest::sha256_of(b"x"), &topology);
+        assert_eq!(targets == [StoreId(1)], is_target, "{role:?} {state:?}");
+        assert_eq!(topology.full_nodes("eu"), usize::from(is_target));
+    }
+}
+
+#[test]
+fn placement_is_what_it_was_in_the_first_release() {
+    // A change of this list moves the blobs of every cluster.
+    let topology = region(5);
+    let first: Vec<Vec<u64>> =
+        digests(4).map(|digest| targets(&digest, &topology).iter().map(|store| store.0).collect()).collect();
+    assert_eq!(first, FIRST_RELEASE);
+}
+
+const FIRST_RELEASE: [[u64; 2]; 4] = [[1, 2], [2, 3], [4, 2], [1, 3]];
+
+#[test]
+fn a_store_is_chosen_in_proportion_to_its_weight() {
+    let topology =
+        Topology::new((1..=3).map(|id| node(id, "eu")).collect(), vec![disk(1, 100), disk(2, 200), disk(3, 0)]);
+    let mut first: BTreeMap<StoreId, u32> = BTreeMap::new();
+    for digest in digests(6_000) {
+        let targets = targets(&digest, &topology);
+        assert!(!targets.contains(&StoreId(3)), "a weight of zero wants nothing");
+        *first.entry(targets[0]).or_default() += 1;
+    }
+    let share = f64::from(first[&StoreId(2)]) / 6_000.0;
+    assert!((share - 2.0 / 3.0).abs() < 0.03, "{share}");
+}
+
+proptest! {
+    #[test]
+    fn one_node_more_moves_its_share_and_no_more(count in 2_u64..12) {
+        let (before, after) = (region(count), region(count + 1));
+        let new = StoreId(count + 1);
+        let (mut moved, total) = (0_u32, 2_000);
+        for digest in digests(total) {
+            let (old, now) = (targets(&digest, &before), targets(&digest, &after));
+            // Whoever is a target now was one before, or is the new store.
+            prop_assert!(now.iter().all(|store| *store == new || old.contains(store)));
+            moved += u32::from(now.contains(&new));
+        }
+        let expected = COPIES_PER_REGION as f64 / (count + 1) as f64;
+        let share = f64::from(moved) / f64::from(total);
+        prop_assert!((share - expected).abs() < 0.05, "{share} instead of {expected}");
+    }
+
+    #[test]
+    fn one_node_less_moves_only_what_it_held(count in 3_u64..12, gone in 1_u64..12) {
+        let gone = StoreId(1 + gone % count);
+        let before = region(count);
+        let nodes = before.nodes().cloned().map(|row| {
+            let state = if StoreId::from(row.id) == gone { NodeState::Out } else { row.state };
+            NodeRow { state, ..row }
+        });
+        let after = Topology::new(nodes.collect(), (1..=count).map(|id| disk(id, 100)).collect());
+        for digest in digests(300) {
+            let (old, now) = (targets(&digest, &before), targets(&digest, &after));
+            if old.contains(&gone) {
+                prop_assert!(old.iter().all(|store| *store == gone || now.contains(store)));
+            } else {
+                prop_assert_eq!(old, now);
+            }
+        }
+    }
+
+    #[test]
+    fn two_nodes_never_disagree(order in Just((1_u64..=9).collect::<Vec<_>>()).prop_shuffle()) {
+        let shuffled = Topology::new(
+            order.iter().map(|id| node(*id, "eu")).collect(),
+            order.iter().rev().map(|id| disk(*id, 100)).collect(),
+        );
+        for digest in digests(50) {
+            prop_assert_eq!(targets(&digest, &shuffled), targets(&digest, &region(9)));
+        }
+    }
+}
+
+#[test]
+fn two_copies_are_asked_for_where_there_are_two_nodes() {
+    for (full_nodes, copies) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
+        assert_eq!(default_ack(full_nodes), AckPolicy { regions: 1, copies });
+    }
+}
+
+#[test]
+fn voters_are_odd_in_number_and_spread() {
+    // Each letter is a member's region; a capital one votes.
+    let expected = [
+        ("", ""),
+        ("a", "A"),
+        ("aa", "Aa"),
+        ("aaa", "AAA"),
+        ("aaaa", "AAAa"),
+        ("abc", "ABC"),
+        ("abcabc", "ABCabc"),
+        ("aabbcc", "AaBbCc"),
+        ("abab", "ABAb"),
+        ("ab", "Ab"),
+        ("aabb", "AABb"),
+        ("abbb", "ABBb"),
+        ("abcd", "ABCd"),
+        ("abcdabcd", "ABCDAbcd"),
+        ("abcde", "ABCDE"),
+    ];
+    for (members, votes) in expected {
+        let regions: Vec<String> = members.chars().map(String::from).collect();
+        let list: Vec<(&str, &str)> = regions.iter().map(|region| ("name", region.as_str())).collect();
+        let marked: String = voters(&list)
+            .into_iter()
+            .zip(members.chars())
+            .map(|(votes, region)| if votes { region.to_ascii_uppercase() } else { region })
+            .collect();
+        assert_eq!(marked, votes);
+    }
+}
