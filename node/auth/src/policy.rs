@@ -59,10 +59,7 @@ impl Policy {
     /// From the node's configuration and its admin token. Without a token nobody is the admin.
     #[must_use]
     pub fn new(config: &Config, admin: Option<AdminToken>) -> Self {
-        Self {
-            mode: config.mode.unwrap_or(Mode::Open),
-            admin,
-        }
+        Self { mode: config.mode.unwrap_or(Mode::Open), admin }
     }
 
     /// Who sends that `Authorization` header. Credentials that say nothing here are nobody's, not an error: clients
@@ -133,11 +130,7 @@ mod tests {
     #[test]
     fn the_open_mode_leaves_only_changes_of_the_cluster_to_the_admin() {
         let (repo, digest): (RepoName, _) = ("a".parse().unwrap(), Digest::sha256_of(b""));
-        let mount = Action::MountBlob {
-            repo: repo.clone(),
-            from: "b".parse().unwrap(),
-            digest,
-        };
+        let mount = Action::MountBlob { repo: repo.clone(), from: "b".parse().unwrap(), digest };
         assert_eq!(mount.reads_from().map(RepoName::as_str), Some("b"));
         let cases = [
             (Action::Base, Access::Read),
@@ -145,32 +138,13 @@ mod tests {
             (Action::StartUpload { repo: repo.clone() }, Access::Write),
             (mount, Access::Write),
             (Action::DeleteBlob { repo, digest }, Access::Delete),
-            (
-                Action::ReadAdmin {
-                    resource: AdminResource::Cluster,
-                },
-                Access::Read,
-            ),
-            (
-                Action::ChangeAdmin {
-                    resource: AdminResource::Cluster,
-                },
-                Access::Administer,
-            ),
+            (Action::ReadAdmin { resource: AdminResource::Cluster }, Access::Read),
+            (Action::ChangeAdmin { resource: AdminResource::Cluster }, Access::Administer),
         ];
         for (action, access) in cases {
             assert_eq!(action.access(), access, "{}", action.name());
-            let want = if access == Access::Administer {
-                Err(Denied::NeedsAdminToken)
-            } else {
-                Ok(())
-            };
-            assert_eq!(
-                policy().permit(&Identity::Anonymous, &action),
-                want,
-                "{}",
-                action.name()
-            );
+            let want = if access == Access::Administer { Err(Denied::NeedsAdminToken) } else { Ok(()) };
+            assert_eq!(policy().permit(&Identity::Anonymous, &action), want, "{}", action.name());
             assert_eq!(policy().permit(&Identity::Admin, &action), Ok(()), "{}", action.name());
         }
     }
