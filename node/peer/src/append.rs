@@ -24,23 +24,23 @@ struct Owed {
 }
 
 impl Progress {
-    fn sent(&self) {
+    fn sent(&self, now: Instant) {
         let mut owed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if owed.unanswered == 0 {
-            owed.since = Some(Instant::now());
+            owed.since = Some(now);
         }
         owed.unanswered += 1;
     }
 
-    fn answered(&self) {
+    fn answered(&self, now: Instant) {
         let mut owed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         owed.unanswered = owed.unanswered.saturating_sub(1);
-        owed.since = (owed.unanswered > 0).then(Instant::now);
+        owed.since = (owed.unanswered > 0).then_some(now);
     }
 
-    fn stalled(&self, limit: Duration) -> bool {
+    fn stalled(&self, limit: Duration, now: Instant) -> bool {
         let owed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        owed.since.is_some_and(|since| since.elapsed() >= limit)
+        owed.since.is_some_and(|since| now.duration_since(since) >= limit)
     }
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn outgoing(
     progress: Arc<Progress>,
 ) -> impl Stream<Item = RaftPayload> + Send + 'static {
     requests.map(move |payload| {
-        progress.sent();
+        progress.sent(Instant::now());
         RaftPayload { payload }
     })
 }
@@ -94,7 +94,7 @@ impl Answers {
                 answer = self.inner.message() => {
                     return match answer {
                         Ok(Some(answer)) => {
-                            self.progress.answered();
+                            self.progress.answered(Instant::now());
                             HealthCell::seen(&self.target.health);
                             Some(Ok(answer.payload))
                         }
@@ -103,7 +103,7 @@ impl Answers {
                     };
                 }
                 _ = self.tick.tick() => {
-                    if self.progress.stalled(self.limit) {
+                    if self.progress.stalled(self.limit, Instant::now()) {
                         return Some(Err(PeerError::Deadline));
                     }
                 }
@@ -116,24 +116,22 @@ impl Answers {
 mod tests {
     use super::Progress;
     use std::time::Duration;
-    use tokio::time::advance;
+    use tokio::time::Instant;
 
-    #[tokio::test(start_paused = true)]
-    async fn only_unanswered_requests_can_stall_and_each_answer_counts_as_progress() {
+    #[test]
+    fn only_unanswered_requests_can_stall_and_each_answer_counts_as_progress() {
         let progress = Progress::default();
         let limit = Duration::from_secs(10);
-        advance(limit * 2).await;
-        assert!(!progress.stalled(limit), "an idle stream owes nothing");
-        progress.sent();
-        progress.sent();
-        advance(limit - Duration::from_secs(1)).await;
-        assert!(!progress.stalled(limit));
-        progress.answered();
-        advance(limit - Duration::from_secs(1)).await;
-        assert!(!progress.stalled(limit), "the answer was progress");
-        advance(Duration::from_secs(1)).await;
-        assert!(progress.stalled(limit), "the second is owed since then");
-        progress.answered();
-        assert!(!progress.stalled(limit));
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(!progress.stalled(limit, at(20)), "an idle stream owes nothing");
+        progress.sent(at(20));
+        progress.sent(at(21));
+        assert!(!progress.stalled(limit, at(29)));
+        progress.answered(at(29));
+        assert!(!progress.stalled(limit, at(38)), "the answer was progress");
+        assert!(progress.stalled(limit, at(39)), "the second is owed since then");
+        progress.answered(at(39));
+        assert!(!progress.stalled(limit, at(99)));
     }
 }

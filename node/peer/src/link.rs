@@ -157,8 +157,8 @@ mod tests {
     use std::time::Duration;
     use tokio::time::Instant;
 
-    #[tokio::test(start_paused = true)]
-    async fn attempts_in_a_row_are_spaced_and_the_first_after_a_quiet_time_is_not() {
+    #[test]
+    fn attempts_in_a_row_are_spaced_and_the_first_after_a_quiet_time_is_not() {
         let mut pace = Pace::new(&Config::default());
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);

@@ -108,6 +108,9 @@ impl Peers {
             return Err(PeerError::Stopped);
         }
         let (_, link) = members.known.get(&node).ok_or(PeerError::UnknownNode(node))?;
+        if self.shared.local.get().is_none() {
+            return Err(PeerError::NoIdentity);
+        }
         Ok(link.stub(lane))
     }
 

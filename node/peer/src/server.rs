@@ -2,7 +2,6 @@
 
 use crate::admit::Admit;
 use crate::config::Config;
-use crate::error::PeerError;
 use crate::guard::Guard;
 use crate::handlers::{Handlers, HelloHandler};
 use crate::identity::LocalIdentity;
@@ -52,7 +51,7 @@ impl PeerServer {
         self,
         incoming: impl Stream<Item = io::Result<PeerIo>> + Send,
         shutdown: impl Future<Output = ()> + Send,
-    ) -> Result<(), PeerError> {
+    ) -> io::Result<()> {
         let stopping = CancellationToken::new();
         let cut = CancellationToken::new();
         let incoming = incoming.map_ok(|io| io.cut_by(cut.clone()));
@@ -91,7 +90,7 @@ impl PeerServer {
                 served.await
             }
         };
-        result.map_err(|error| PeerError::Unreachable(error.to_string()))
+        result.map_err(io::Error::other)
     }
 }
 
@@ -101,6 +100,9 @@ fn builder(config: &Config) -> Server {
         .initial_connection_window_size(config.connection_window_bytes)
         .max_frame_size(frame_bytes(config))
         .max_concurrent_streams(config.max_streams_per_connection)
+        // The default of 20 is meant for strangers: calls that reach their deadline while this node stalls would
+        // break the connection for all others.
+        .http2_max_pending_accept_reset_streams(usize::try_from(config.max_streams_per_connection).ok())
         .http2_keepalive_interval(Some(config.keepalive_interval()))
         .http2_keepalive_timeout(Some(Duration::from_millis(config.bulk_keepalive_timeout_ms)))
 }

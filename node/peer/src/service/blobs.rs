@@ -1,6 +1,6 @@
 //! Blobs.
 
-use super::{Later, caller, ready};
+use super::entry::{Later, caller, ready};
 use crate::blob::frames;
 use crate::convert::{digest_from_wire, read_from_wire};
 use crate::status::to_status;

@@ -1,6 +1,6 @@
 //! The cluster's own business.
 
-use super::{Later, caller, ready};
+use super::entry::{Later, caller, ready};
 use crate::convert::{hello_from_wire, hello_reply_to_wire, ping_to_wire, propose_reply_to_wire};
 use crate::handlers::HelloHandler;
 use crate::message::ProposeCall;

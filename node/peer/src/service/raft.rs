@@ -1,6 +1,6 @@
 //! Consensus.
 
-use super::{Later, caller, ready};
+use super::entry::{Later, caller, ready};
 use crate::error::PeerError;
 use crate::snapshot;
 use crate::status::{from_status, to_status};
