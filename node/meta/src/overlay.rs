@@ -219,3 +219,63 @@ pub fn prefetch_keys(proposal: &Proposal) -> Vec<(Family, Vec<u8>)> {
     }
     keys
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::Overlay;
+    use crate::family::Family;
+    use crate::memory::MemoryState;
+    use crate::view::{View, Write, Writes};
+    use proptest::collection::vec;
+    use proptest::prelude::any;
+    use proptest::{option, prop_assert_eq, proptest};
+
+    const FAMILY: Family = Family::Tags;
+
+    fn writes(changes: &[(u8, Option<u8>)]) -> Writes {
+        let write = |(key, value): &(u8, Option<u8>)| match value {
+            Some(value) => Write::Put(FAMILY, row_key(*key), vec![*value]),
+            None => Write::Delete(FAMILY, row_key(*key)),
+        };
+        Writes { rows: changes.iter().map(write).collect(), ..Writes::default() }
+    }
+
+    /// Sixteen prefixes of sixteen keys each.
+    fn row_key(number: u8) -> Vec<u8> {
+        vec![number >> 4, number & 15]
+    }
+
+    proptest! {
+        #[test]
+        fn an_overlay_reads_like_the_state_that_its_writes_make(
+            below in vec((any::<u8>(), any::<u8>()), 0..200),
+            above in vec((any::<u8>(), option::of(any::<u8>())), 0..200),
+            prefix in option::of(0_u8..16),
+            after in option::of(any::<u8>()),
+            limit in 0_usize..20,
+        ) {
+            let mut base = MemoryState::new();
+            for (key, value) in below {
+                base.put(FAMILY, row_key(key), vec![value]);
+            }
+            let mut overlay = Overlay::new(&base);
+            overlay.absorb(writes(&above));
+            let mut written = base.clone();
+            written.write(&writes(&above));
+            let prefix: Vec<u8> = prefix.into_iter().collect();
+            let after = after.map(row_key).filter(|after| after.starts_with(&prefix));
+            prop_assert_eq!(
+                overlay.scan(FAMILY, &prefix, after.as_deref(), limit).unwrap(),
+                written.scan(FAMILY, &prefix, after.as_deref(), limit).unwrap()
+            );
+            for key in 0..=u8::MAX {
+                let key = row_key(key);
+                prop_assert_eq!(overlay.get(FAMILY, &key).unwrap(), written.get(FAMILY, &key).unwrap());
+            }
+            let changes = overlay.into_writes();
+            base.write(&changes);
+            prop_assert_eq!(base, written);
+        }
+    }
+}

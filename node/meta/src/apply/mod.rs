@@ -43,12 +43,12 @@ pub fn apply(view: &dyn View, index: u64, proposal: &Proposal) -> Result<(Writes
         Verdict::Repeated(outcome) => return Ok((Writes::default(), outcome)),
     };
     let now_ms = query::clock_ms(view)?.max(proposal.at_ms);
-    let mut tx = Tx::new(view, index, now_ms, proposal.key.node);
+    let begin = || Tx::begin(view, index, now_ms, proposal.key.node);
+    let mut tx = begin()?;
     let outcome = dispatch(&mut tx, &proposal.command)?;
     if matches!(outcome, Outcome::Refused(_)) {
-        tx = Tx::new(view, index, now_ms, proposal.key.node);
+        tx = begin()?;
     }
-    tx.keep_clock()?;
     dedupe::remember(&mut tx, window, &proposal.key, &outcome)?;
     Ok((tx.into_writes(), outcome))
 }

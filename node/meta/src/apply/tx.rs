@@ -29,8 +29,13 @@ pub(super) struct Tx<'a> {
 }
 
 impl<'a> Tx<'a> {
-    pub(super) fn new(view: &'a dyn View, index: u64, now_ms: u64, proposer: NodeId) -> Self {
-        Self { overlay: Overlay::new(view), index, now_ms, proposer }
+    /// Begins with the clock, so that pins are judged by the time of this entry.
+    pub(super) fn begin(view: &'a dyn View, index: u64, now_ms: u64, proposer: NodeId) -> Result<Self, ViewError> {
+        let mut overlay = Overlay::new(view);
+        if query::clock_ms(view)? < now_ms {
+            overlay.put(Family::Sys, key::CLOCK.to_vec(), now_ms.to_be_bytes().to_vec());
+        }
+        Ok(Self { overlay, index, now_ms, proposer })
     }
 
     /// The state as this apply has changed it so far.
@@ -60,14 +65,6 @@ impl<'a> Tx<'a> {
 
     pub(super) fn topology_changed(&mut self) {
         self.overlay.topology_changed();
-    }
-
-    /// Writes the clock if this entry moves it. It comes first of all, so that reads of this apply see it.
-    pub(super) fn keep_clock(&mut self) -> Result<(), ViewError> {
-        if query::clock_ms(self.view())? < self.now_ms {
-            self.put_raw(Family::Sys, key::CLOCK.to_vec(), self.now_ms.to_be_bytes().to_vec());
-        }
-        Ok(())
     }
 
     /// The repository, made if nobody has named it before. Its id is the log index, which is never reused; so no

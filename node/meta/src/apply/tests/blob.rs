@@ -41,6 +41,16 @@ fn a_pin_ends_and_takes_the_visibility_with_it() {
 }
 
 #[test]
+fn a_pin_is_judged_by_the_time_of_the_entry_that_asks() {
+    let mut world = World::new();
+    world.upload(1, "app", "layer");
+    world.now_ms += PIN_MS;
+    let unknown = Outcome::Refused(Refusal::ChildrenUnknown(vec![digest("layer")]));
+    assert_eq!(world.put(image("m", &["layer"], &[])), unknown);
+    assert_eq!(query::clock_ms(&world.state).unwrap(), world.now_ms, "a refusal moves the clock too");
+}
+
+#[test]
 fn a_shorter_pin_does_not_shorten_a_longer_one() {
     let mut world = World::new();
     world.upload(1, "app", "layer");
