@@ -46,7 +46,7 @@ pub(crate) enum End {
     /// However often it was begun anew, the bytes were wrong.
     Wrong,
     /// The disk or the state failed. Readers go on without it too.
-    Broken(String),
+    Broken,
     /// Neither a reader nor policy wanted it any more.
     Unwanted,
     /// The node is stopping.
@@ -125,7 +125,7 @@ pub(crate) enum Joined {
     /// A transfer, and whether this call began it.
     Fetch(Share, bool),
     /// A finished file that waits for its committed location.
-    Finished(FileId),
+    Finished,
     /// A limit is reached, or the transfer itself waits for another node's.
     Busy(&'static str),
     /// The node is stopping.
@@ -173,8 +173,8 @@ impl Fetches {
         if self.stop.is_cancelled() {
             return Joined::Stopped;
         }
-        if let Some(file) = self.confirm.file(&digest) {
-            return Joined::Finished(file);
+        if self.confirm.file(&digest).is_some() {
+            return Joined::Finished;
         }
         if let Some(fetch) = running.get(&digest) {
             match wish {
@@ -326,7 +326,10 @@ impl Fetches {
                 }
                 Err(TourEnd::Gone) => End::Gone,
                 Err(TourEnd::Lost { asked }) => End::Lost { asked },
-                Err(TourEnd::View(error)) => End::Broken(error.to_string()),
+                Err(TourEnd::View(error)) => {
+                    tracing::error!(digest = %fetch.digest, %error, "the state failed under a transfer");
+                    End::Broken
+                }
             };
             self.keep(fetch, growing).await;
             return Ok(end);
@@ -345,7 +348,7 @@ impl Fetches {
                 }
                 match self.landing.remove(&fetch.digest).await {
                     Ok(()) => Err(Mismatch),
-                    Err(error) => Ok(End::Broken(error.to_string())),
+                    Err(error) => Ok(self.broken(fetch, &error).await),
                 }
             }
         }
@@ -374,7 +377,7 @@ impl Fetches {
     async fn broken(&self, fetch: &Fetch, error: &StoreError) -> End {
         if !error.is_full() {
             tracing::error!(digest = %fetch.digest, %error, "the disk failed under a transfer");
-            return End::Broken(error.to_string());
+            return End::Broken;
         }
         info!(digest = %fetch.digest, %error, "no room to store a blob; it is streamed through");
         if let Err(error) = self.landing.remove(&fetch.digest).await {
@@ -433,7 +436,7 @@ impl End {
             Self::Gone => "gone",
             Self::Lost { .. } => "lost",
             Self::Wrong => "wrong",
-            Self::Broken(_) => "broken",
+            Self::Broken => "broken",
             Self::Unwanted => "unwanted",
             Self::Stopped => "stopped",
         }
@@ -443,7 +446,7 @@ impl End {
     pub(crate) fn for_reader(&self, digest: Digest) -> ReaderFate {
         match self {
             Self::Sealed(_) => ReaderFate::ReadsOn,
-            Self::Full | Self::Broken(_) => ReaderFate::GoesThrough,
+            Self::Full | Self::Broken => ReaderFate::GoesThrough,
             Self::Gone | Self::Lost { .. } | Self::Unwanted => ReaderFate::Fails(ReadError::SourcesLost { digest }),
             Self::Wrong => ReaderFate::Fails(ReadError::WrongBytes { digest }),
             Self::Stopped => ReaderFate::Fails(ReadError::Stopped),

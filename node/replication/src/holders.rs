@@ -11,6 +11,7 @@ use portolan_oci::Digest;
 use portolan_peer::Peers;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::me::Me;
 use crate::plan::Missing;
@@ -75,7 +76,7 @@ impl Holders {
 
     /// Tries a node last for a while.
     pub(crate) fn accuse(&self, node: NodeId, span: Duration) {
-        self.suspects.accuse(node, span);
+        self.suspects.accuse(node, span, Instant::now());
     }
 
     /// The smaller, the earlier it is asked.
@@ -86,7 +87,7 @@ impl Holders {
             () => Tier::Elsewhere,
         };
         let rtt = self.peers.health(node.id).and_then(|health| health.rtt).unwrap_or(Duration::MAX);
-        Distance { suspect: self.suspects.has(node.id), tier, rtt, node: node.id }
+        Distance { suspect: self.suspects.has(node.id, Instant::now()), tier, rtt, node: node.id }
     }
 }
 

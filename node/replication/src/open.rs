@@ -121,7 +121,7 @@ impl Opener {
         let wish = if relay { Wish::Relay } else { Wish::Pull };
         match self.fetches.join(*digest, known.size, known.generation, wish) {
             Joined::Fetch(share, began) => self.follow(digest, share, began, range, relay).await,
-            Joined::Finished(_) => {
+            Joined::Finished => {
                 // It was finished between the two looks.
                 self.from_disk(digest, &known, &range).await?.ok_or(OpenError::Unreachable { asked: 0 })
             }
@@ -215,7 +215,7 @@ async fn begun(mut progress: watch::Receiver<Progress>) -> Result<Begun, OpenErr
         .await
         .map_err(|_| OpenError::Stopped)?;
     match (&seen.end, seen.from) {
-        (Some(End::Full | End::Broken(_)), _) => Ok(Begun::Unstored),
+        (Some(End::Full | End::Broken), _) => Ok(Begun::Unstored),
         (Some(End::Sealed(_)), _) => Ok(Begun::Sealed),
         (Some(End::Gone), _) => Err(OpenError::NotFound),
         (Some(End::Lost { asked }), _) => Err(OpenError::Unreachable { asked: *asked }),

@@ -167,7 +167,7 @@ impl Tour {
                 Ok(Some(Ok(bytes))) if bytes.len() as u64 > self.size - offset => {
                     Err(PeerError::Malformed("more bytes than the blob has".to_owned()))
                 }
-                Ok(Some(Ok(bytes))) if bytes.is_empty() => continue,
+                Ok(Some(Ok(bytes))) if bytes.is_empty() => Err(PeerError::Malformed("an empty chunk".to_owned())),
                 Ok(Some(result)) => result,
                 Ok(None) => Err(PeerError::Malformed("fewer bytes than the blob has".to_owned())),
                 Err(_) => Err(PeerError::Deadline),

@@ -312,7 +312,7 @@ impl Worker {
         let mut progress = match self.fetches.join(digest, known.size, known.generation, Wish::Policy) {
             // The share is given back at once: policy is no reader.
             Joined::Fetch(share, _) => share.progress(),
-            Joined::Finished(_) => return Tried::Landed,
+            Joined::Finished => return Tried::Landed,
             Joined::Busy(_) | Joined::Stopped => return Tried::Failed,
         };
         match progress.wait_for(|progress| progress.end.is_some()).await.map(|progress| progress.end.clone()) {

@@ -1,0 +1,10 @@
+//! Three nodes in one process, over in-memory connections, each with its own disk: what replication promises.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cluster;
+mod lying;
+mod pulling;
+mod replicating;
+mod resuming;
+mod tamper;

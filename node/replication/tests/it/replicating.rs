@@ -1,0 +1,86 @@
+//! What policy wants arrives by itself.
+
+use crate::cluster::{Cluster, PATIENCE, Plan, random, read_all, until};
+use portolan_meta::row::AckPolicy;
+use portolan_replication::{OpenError, SettleError, Source};
+use tokio::time::Instant;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_region_gets_a_copy_and_serves_it_from_its_own_disk() {
+    let cluster = Cluster::start(Plan::default()).await;
+    let sizes = [0, 1, 300_000, 5 << 20];
+    let mut pushed = Vec::new();
+    for (seed, size) in sizes.into_iter().enumerate() {
+        let bytes = random(seed as u64, size);
+        pushed.push((cluster.nodes[0].push(&bytes).await, bytes));
+    }
+    let digests: Vec<_> = pushed.iter().map(|(digest, _)| *digest).collect();
+    let everywhere = AckPolicy { regions: 3, copies: 1 };
+    let replication = &cluster.nodes[0].replication;
+    replication.settle(&digests, Some(everywhere), Instant::now() + PATIENCE).await.unwrap();
+    for node in &cluster.nodes {
+        for (digest, bytes) in &pushed {
+            node.wait_recorded(digest).await;
+            let body = node.open(digest).await;
+            assert_eq!((body.source, body.size), (Source::Local, bytes.len() as u64));
+            assert_eq!(&read_all(body).await.unwrap(), bytes);
+        }
+        until("nothing is missing any more", || {
+            let status = node.replication.status();
+            status.queue == 0 && status.unconfirmed == 0 && status.missing.iter().all(|region| region.copies == 0)
+        })
+        .await;
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn settling_waits_for_the_policy_and_names_what_is_missing() {
+    let cluster = Cluster::start(Plan::without_workers()).await;
+    let (first, second) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let digest = first.push(&random(1, 1000)).await;
+    let soon = || Instant::now() + std::time::Duration::from_millis(200);
+    first.replication.settle(&[digest], None, soon()).await.unwrap();
+    let two = Some(AckPolicy { regions: 2, copies: 1 });
+    let pending = first.replication.settle(&[digest], two, soon()).await.unwrap_err();
+    assert!(matches!(pending, SettleError::Pending(missing) if missing == [digest]));
+    // A pull makes the second copy.
+    let settled = first.replication.settle(std::slice::from_ref(&digest), two, Instant::now() + PATIENCE);
+    let (settled, bytes) = tokio::join!(settled, async { read_all(second.open(&digest).await).await });
+    settled.unwrap();
+    assert_eq!(bytes.unwrap().len(), 1000);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_damaged_file_is_put_aside_and_fetched_anew() {
+    let cluster = Cluster::start(Plan::default()).await;
+    let bytes = random(3, 3 << 20);
+    let digest = cluster.nodes[0].push(&bytes).await;
+    let node = &cluster.nodes[1];
+    let file = node.wait_recorded(&digest).await;
+    cluster.damage(1, &digest, file);
+    // An accusation is what makes the holder look; its own hash is what convinces it.
+    let handler = node.replication.blob_handler();
+    handler.accuse(cluster.identity(2), digest).await.unwrap();
+    until("another file took its place", || {
+        let now = node.recorded(&digest);
+        !now.is_empty() && !now.contains(&file)
+    })
+    .await;
+    assert_eq!(read_all(node.open(&digest).await).await.unwrap(), bytes);
+    // A sound file stays, whatever is said about it.
+    let file = node.wait_recorded(&digest).await;
+    handler.accuse(cluster.identity(2), digest).await.unwrap();
+    assert_eq!(node.recorded(&digest), [file]);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_unknown_blob_is_not_found() {
+    let cluster = Cluster::start(Plan { regions: vec!["a"], ..Plan::default() }).await;
+    let digest = portolan_oci::Digest::sha256_of(b"never pushed");
+    let error = cluster.nodes[0].replication.open(&digest, None).await.unwrap_err();
+    assert!(matches!(error, OpenError::NotFound), "{error}");
+    cluster.shutdown().await;
+}
