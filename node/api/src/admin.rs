@@ -1,6 +1,6 @@
 //! `/api/v1/`: the cluster as data.
 
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::errors::ApiError;
 use crate::listing::json;
 use crate::route::RouteError;

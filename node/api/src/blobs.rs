@@ -1,7 +1,7 @@
 //! `/v2/NAME/blobs/DIGEST`.
 
 use crate::body::BlobBody;
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::errors::ApiError;
 use crate::headers;
 use crate::manifests::gone;

@@ -1,5 +1,6 @@
 //! From a request to its handler: route, identify, permit, handle.
 
+use crate::call::Call;
 use crate::errors::{ApiError, respond};
 use crate::gate::{Gate, RequestId, gated};
 use crate::meter::Label;
@@ -12,9 +13,8 @@ use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 use http::header::AUTHORIZATION;
-use http::request::Parts;
 use http::{Method, Response};
-use portolan_auth::{Action, Identity, Policy};
+use portolan_auth::{Action, Policy};
 use portolan_registry::Registry;
 use std::sync::Arc;
 
@@ -25,27 +25,6 @@ pub struct PublicApi {
     pub registry: Arc<Registry>,
     /// Who may do what.
     pub policy: Arc<Policy>,
-}
-
-/// A request on its way to its handler.
-pub(crate) struct Call {
-    pub(crate) registry: Arc<Registry>,
-    /// Method, headers and target.
-    pub(crate) parts: Parts,
-    pub(crate) query: Query,
-    pub(crate) body: Body,
-    pub(crate) identity: Identity,
-}
-
-impl Call {
-    pub(crate) fn is_head(&self) -> bool {
-        self.parts.method == Method::HEAD
-    }
-
-    /// A header's value, if it is there and is text.
-    pub(crate) fn header(&self, name: &http::HeaderName) -> Option<&str> {
-        self.parts.headers.get(name).and_then(|value| value.to_str().ok())
-    }
 }
 
 /// The public router: `/v2/` and `/api/v1/`, behind the gate that numbers, limits, logs and measures requests.

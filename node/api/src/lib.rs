@@ -15,13 +15,14 @@
 //! What may not be here: decisions about content. Handlers turn headers into the use case's types and its answer into
 //! headers.
 //!
-//! In reading order: `route` and `query`, `dispatch`, the handlers (`base`, `manifests`, `blobs`, `uploads`,
+//! In reading order: `route` and `query`, `dispatch` and `call`, the handlers (`base`, `manifests`, `blobs`, `uploads`,
 //! `listing`, `admin`), `errors`, `body`, `gate` and `meter`, `ops`, `serve`.
 
 mod admin;
 mod base;
 mod blobs;
 mod body;
+mod call;
 mod dispatch;
 mod errors;
 mod gate;

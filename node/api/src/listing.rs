@@ -1,6 +1,6 @@
 //! Tags, repositories and referrers.
 
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::errors::ApiError;
 use crate::headers;
 use crate::query::encode;

@@ -1,6 +1,6 @@
 //! `/v2/NAME/manifests/REFERENCE`.
 
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::errors::ApiError;
 use crate::headers;
 use axum::body::Body;

@@ -1,6 +1,6 @@
 //! `/v2/NAME/blobs/uploads/`: sessions, whole blobs, mounts.
 
-use crate::dispatch::Call;
+use crate::call::Call;
 use crate::errors::ApiError;
 use crate::headers;
 use crate::route::RouteError;

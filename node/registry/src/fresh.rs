@@ -1,47 +1,19 @@
 //! How a read gets the freshness it promises, and what it gets without a leader (design, section 6).
 
+use crate::clock::Stale;
 use crate::config::{PartitionContract, ms};
 use crate::error::RegistryError;
 use crate::registry::Registry;
 use portolan_consensus::{Freshness, ReadError, StateView};
 use portolan_meta::query;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
-
-/// Marks an answer that no leader confirmed: it was right at least `age` ago.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stale {
-    /// How old the state may be.
-    pub age: Duration,
-}
 
 /// A view and whether it is marked.
 pub(crate) struct Confirmed {
     pub(crate) view: StateView,
     /// `None`: the leader confirmed it.
     pub(crate) stale: Option<Stale>,
-}
-
-/// Remembers when this node's state was last confirmed.
-pub(crate) struct FreshClock(Mutex<Option<Instant>>);
-
-impl FreshClock {
-    pub(crate) const fn new() -> Self {
-        Self(Mutex::new(None))
-    }
-
-    /// The state was fresh as of `sent`, when its confirmation was asked for.
-    fn confirmed(&self, sent: Instant) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|known| known < sent) {
-            *last = Some(sent);
-        }
-    }
-
-    fn last(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Registry {

@@ -7,21 +7,25 @@
 //! In reading order:
 //!
 //! - [`config`], [`error`]: the limits, and what can go wrong for whom.
-//! - `registry`: the handle that the API floor holds, and the owner of every task below.
-//! - `fresh`: how a read gets the freshness it promises, and what it gets without a leader.
-//! - `propose`: how a command gets its outcome before a deadline.
+//! - `registry`: the handle that the API floor holds, and the owner of every task below; `life`: its beginning and end.
+//! - `clock`, `fresh`: how a read gets the freshness it promises, and what it gets without a leader.
+//! - `propose`: how a command gets its outcome before a deadline. `disk`: what blocks, off the async threads.
 //! - `pull`: manifests and blobs by tag and digest.
 //! - `list`: tags, repositories, referrers, page by page.
 //! - `session`, `sessions`: one upload, and all of this node; `pour`: a body into its part; `upload`: what a client
-//!   does with them.
+//!   does with them; `sweep`: what restarts and time do with them.
 //! - `push`: puts a manifest once its blobs are durable enough. `delete`: takes away.
 //! - `report`: the cluster as an operator sees it, and whether this node is ready.
+//! - `testing` (a feature): nodes in one process, for the tests of this floor and of those above.
 
 pub mod config;
 pub mod error;
 
+mod clock;
 mod delete;
+mod disk;
 mod fresh;
+mod life;
 mod list;
 mod pour;
 mod propose;
@@ -31,12 +35,15 @@ mod registry;
 mod report;
 mod session;
 mod sessions;
+mod sweep;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod upload;
 
+pub use clock::Stale;
 pub use config::Config;
 pub use delete::Deleted;
 pub use error::{BodyError, PendingBlob, RegistryError};
-pub use fresh::Stale;
 pub use list::{Listing, Referrer};
 pub use pour::{Chunk, UploadBody};
 pub use pull::{BlobAnswer, BlobStat, ManifestAnswer};

@@ -1,7 +1,8 @@
 //! Tags, repositories and referrers, page by page in lexical order.
 
+use crate::clock::Stale;
 use crate::error::RegistryError;
-use crate::fresh::{Confirmed, Stale};
+use crate::fresh::Confirmed;
 use crate::registry::Registry;
 use portolan_meta::query;
 use portolan_meta::view::View;

@@ -1,7 +1,8 @@
 //! Manifests and blobs, by tag and by digest (design, sections 6 and 8).
 
+use crate::clock::Stale;
 use crate::error::RegistryError;
-use crate::fresh::{Confirmed, Stale};
+use crate::fresh::Confirmed;
 use crate::registry::Registry;
 use bytes::Bytes;
 use futures::stream::BoxStream;

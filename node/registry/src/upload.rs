@@ -3,11 +3,12 @@
 //! Whatever writes runs as a task of the registry rather than inside the request: a request whose client goes away is
 //! dropped at any await, and neither the bytes that arrived nor the outcome of an announcement may be lost with it.
 
+use crate::disk::blocking;
 use crate::error::RegistryError;
 use crate::pour::{Chunk, Poured, UploadBody};
+use crate::propose::refused;
 use crate::registry::Registry;
 use crate::session::{Session, SessionNote, Slot, Turn, UploadId, UploadProgress};
-use crate::sessions::blocking;
 use portolan_meta::command::Command;
 use portolan_meta::outcome::{Outcome, Refusal};
 use portolan_meta::query;
@@ -169,7 +170,7 @@ impl Registry {
             Outcome::Refused(Refusal::UnknownBlob | Refusal::UnknownRepo) => {
                 Ok(Mounted::No(self.upload_start(repo).await?))
             }
-            Outcome::Refused(refusal) => Err(crate::propose::refused(refusal)),
+            Outcome::Refused(refusal) => Err(refused(refusal)),
             _ => Err(RegistryError::Outcome("MountBlob")),
         }
     }
@@ -333,7 +334,15 @@ impl Registry {
             }
             // A forgotten outcome says nothing about the file.
             Outcome::Refused(refusal @ (Refusal::Settled { .. } | Refusal::OldIncarnation { .. })) => {
-                Err(RegistryError::Refused(refusal))
+                tracing::error!(%refusal, digest = %stored.digest, "an upload's announcement has no known outcome");
+                Err(RegistryError::NoQuorum)
+            }
+            // This start of the node is not announced yet; the file waits for it.
+            Outcome::Refused(Refusal::ForeignStore) => Err(RegistryError::NoQuorum),
+            // The blob was condemned meanwhile, and this file with it: the bytes must come again.
+            Outcome::Refused(Refusal::FileGivenUp) => {
+                self.unlink(stored).await;
+                Err(RegistryError::UploadUnknown(format!("of {}", stored.digest)))
             }
             Outcome::Refused(Refusal::OtherSize { recorded }) => {
                 self.unlink(stored).await;
@@ -341,7 +350,7 @@ impl Registry {
             }
             Outcome::Refused(refusal) => {
                 self.unlink(stored).await;
-                Err(crate::propose::refused(refusal))
+                Err(refused(refusal))
             }
             _ => Err(RegistryError::Outcome("CommitBlob")),
         }

@@ -1,0 +1,73 @@
+//! What an operator asks.
+
+use crate::support::{Server, refused};
+use portolan_registry::testing::Setup;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn the_cluster_is_one_question_to_any_node() {
+    let server = Server::with(Setup { nodes: 2, ..Setup::default() }).await;
+    for node in [1, 2] {
+        let report: Value = server.client(node).get("/api/v1/cluster").await.json().await.unwrap();
+        assert_eq!(report["cluster_id"], json!("test"));
+        assert_eq!(report["epoch"], json!(0));
+        assert!(report["term"].as_u64().unwrap() > 0 && report["leader"].is_u64(), "{report}");
+        assert!(report["warnings"].is_array());
+        let nodes = report["nodes"].as_array().unwrap();
+        assert_eq!(nodes.len(), 2);
+        for (id, entry) in (1..).zip(nodes) {
+            assert_eq!(entry["id"], json!(id));
+            assert_eq!(entry["name"], json!(format!("n{id}")));
+            assert_eq!(
+                (&entry["role"], &entry["state"], &entry["voter"]),
+                (&json!("full"), &json!("up"), &json!(true))
+            );
+            for key in ["region", "zone", "applied", "lag", "last_seen_ms", "version"] {
+                assert!(entry.get(key).is_some(), "{key} in {entry}");
+            }
+        }
+        let own = &nodes[node - 1];
+        assert_eq!(own["last_seen_ms"], json!(0), "{own}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn changing_the_cluster_needs_the_admin_token() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    let stranger = client.send("POST", "/api/v1/cluster").await;
+    assert!(stranger.headers().contains_key("WWW-Authenticate"));
+    refused(stranger, 401, "UNAUTHORIZED").await;
+    let admin = client.ask("POST", "/api/v1/cluster").bearer_auth("s3cret").send().await.unwrap();
+    refused(admin, 405, "UNSUPPORTED").await;
+    refused(client.get("/api/v1/none").await, 404, "UNSUPPORTED").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn health_and_metrics_are_on_the_ops_port() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    client.push_image("a", "t", 1).await;
+    client.get("/v2/a/manifests/t").await.bytes().await.unwrap();
+    for path in ["/healthz", "/readyz", "/readyz/write"] {
+        let (status, text) = server.ops(1, path).await;
+        assert_eq!(status, 200, "{path}: {text}");
+    }
+    assert_eq!(server.ops(1, "/v2/").await.0, 404);
+    assert_eq!(client.get("/metrics").await.status(), 404);
+    let (_, text) = server.ops(1, "/metrics").await;
+    for line in [
+        "registry_http_requests_total{handler=\"manifest\",method=\"get\",code=\"200\"}",
+        "registry_http_requests_total{handler=\"manifest\",method=\"put\",code=\"201\"}",
+        "registry_http_requests_total{handler=\"blob_upload\",method=\"post\",code=\"201\"}",
+        "registry_http_request_duration_seconds",
+        "registry_http_in_flight_requests{handler=\"manifest\"}",
+        "registry_http_request_size_bytes",
+        "registry_http_response_size_bytes",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    server.stop().await;
+}

@@ -1,0 +1,179 @@
+//! Upload sessions: chunks, streams, cut connections, restarts.
+
+use crate::support::{Server, header, random, refused};
+use portolan_oci::Digest;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+#[tokio::test]
+async fn chunks_in_order_make_a_blob_and_others_get_416_with_the_range() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    let bytes = random(1, 3000);
+    let session = client.begin("a").await;
+    let status = client.get(&session).await;
+    assert_eq!((status.status().as_u16(), header(&status, "Range")), (204, "0-0".to_owned()));
+    let first = client.patch(&session, Some("0-999"), bytes[..1000].to_vec()).await;
+    assert_eq!((first.status().as_u16(), header(&first, "Range")), (202, "0-999".to_owned()));
+    for wrong in ["0-999", "999-1998", "1001-2000", "2000-2999"] {
+        let response = client.patch(&session, Some(wrong), vec![0; 1000]).await;
+        assert_eq!(header(&response, "Range"), "0-999", "{wrong}");
+        refused(response, 416, "RANGE_INVALID").await;
+    }
+    refused(client.patch(&session, Some("1000-1999"), vec![0; 10]).await, 400, "SIZE_INVALID").await;
+    refused(client.patch(&session, Some("here"), vec![0; 10]).await, 400, "BLOB_UPLOAD_INVALID").await;
+    assert_eq!(header(&client.get(&session).await, "Range"), "0-999");
+    assert_eq!(client.patch(&session, Some("1000-1999"), bytes[1000..2000].to_vec()).await.status(), 202);
+    // The last chunk may come with the closing PUT.
+    let digest = Digest::sha256_of(&bytes);
+    let put = client.ask("PUT", &format!("{session}?digest={digest}")).header("Content-Range", "2000-2999");
+    assert_eq!(put.body(bytes[2000..].to_vec()).send().await.unwrap().status(), 201);
+    assert_eq!(client.get(&format!("/v2/a/blobs/{digest}")).await.bytes().await.unwrap(), bytes);
+    // The first answer may have been lost: the same PUT again is no error, any other use of the session is.
+    assert_eq!(client.finish(&session, &digest.to_string()).await.status(), 201);
+    refused(client.get(&session).await, 404, "BLOB_UPLOAD_UNKNOWN").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_digest_leaves_the_session_usable() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    let bytes = random(2, 5000);
+    let session = client.begin("a").await;
+    assert_eq!(client.patch(&session, None, bytes[..4000].to_vec()).await.status(), 202);
+    let right = Digest::sha256_of(&bytes).to_string();
+    refused(client.finish(&session, &right).await, 400, "DIGEST_INVALID").await;
+    refused(client.finish(&session, "sha256:1234").await, 400, "DIGEST_INVALID").await;
+    refused(client.send("PUT", &session).await, 400, "DIGEST_INVALID").await;
+    assert_eq!(client.patch(&session, None, bytes[4000..].to_vec()).await.status(), 202);
+    assert_eq!(client.finish(&session, &right).await.status(), 201);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_whole_blob_in_one_request_is_checked_and_leaves_nothing_behind_when_wrong() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    let digest = Digest::sha256_of(b"right");
+    let target = format!("/v2/a/blobs/uploads/?digest={digest}");
+    refused(client.ask("POST", &target).body("wrong").send().await.unwrap(), 400, "DIGEST_INVALID").await;
+    refused(client.send("POST", "/v2/a/blobs/uploads/?digest=x").await, 400, "DIGEST_INVALID").await;
+    let left = std::fs::read_dir(server.cluster.folder(1).join("uploads")).unwrap().count();
+    assert_eq!(left, 0);
+    assert_eq!(client.ask("POST", &target).body("right").send().await.unwrap().status(), 201);
+    // Nothing at all is a blob too.
+    client.push_blob("a", b"").await;
+    let empty = client.get(&format!("/v2/a/blobs/{}", Digest::sha256_of(b""))).await;
+    assert_eq!((empty.status().as_u16(), empty.bytes().await.unwrap().len()), (200, 0));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_session_is_gone_with_its_bytes() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    let session = client.begin("a").await;
+    assert_eq!(client.patch(&session, None, random(3, 1000)).await.status(), 202);
+    assert_eq!(client.send("DELETE", &session).await.status(), 204);
+    for method in ["GET", "PATCH", "DELETE"] {
+        refused(client.send(method, &session).await, 404, "BLOB_UPLOAD_UNKNOWN").await;
+    }
+    assert_eq!(std::fs::read_dir(server.cluster.folder(1).join("uploads")).unwrap().count(), 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_belongs_to_its_repository() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    let session = client.begin("a").await;
+    let elsewhere = session.replace("/v2/a/", "/v2/b/");
+    refused(client.get(&elsewhere).await, 404, "BLOB_UPLOAD_UNKNOWN").await;
+    for unknown in ["x", "1.x", "1.01ARZ3NDEKTSV4RRFFQ69G5FAV", "99.01ARZ3NDEKTSV4RRFFQ69G5FAV", "..%2f..%2fx"] {
+        let target = format!("/v2/a/blobs/uploads/{unknown}");
+        let response = client.get(&target).await;
+        assert_eq!(response.status(), if unknown.contains('%') { 400 } else { 404 }, "{unknown}");
+    }
+    server.stop().await;
+}
+
+/// Sends the head of a chunked PATCH and some of its body, as docker does.
+async fn stream_part(server: &Server, session: &str, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(server.ports(1).public).await.unwrap();
+    let head = format!("PATCH {session} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(format!("{:x}\r\n", bytes.len()).as_bytes()).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    stream.write_all(b"\r\n").await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_client_cut_in_the_middle_goes_on_where_its_bytes_end() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    let bytes = random(4, 400_000);
+    let session = client.begin("a").await;
+    drop(stream_part(&server, &session, &bytes[..250_000]).await);
+    let status = client.get(&session).await;
+    assert_eq!(header(&status, "Range"), "0-249999");
+    assert_eq!(client.patch(&session, Some("250000-399999"), bytes[250_000..].to_vec()).await.status(), 202);
+    assert_eq!(client.finish(&session, &Digest::sha256_of(&bytes).to_string()).await.status(), 201);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_writer_ends_the_old_one_and_keeps_its_bytes() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    let bytes = random(5, 2000);
+    let session = client.begin("a").await;
+    // The old writer hangs in the middle of its body; nobody closes its connection.
+    let mut hanging = stream_part(&server, &session, &bytes[..1000]).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let part = server.cluster.folder(1).join("uploads").join(session.rsplit('.').next().unwrap()).join("data");
+    while std::fs::metadata(&part).unwrap().len() < 1000 {
+        assert!(tokio::time::Instant::now() < deadline, "the bytes never arrived");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(client.patch(&session, Some("1000-1999"), bytes[1000..].to_vec()).await.status(), 202);
+    let mut answer = vec![0; 12];
+    hanging.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 409");
+    assert_eq!(client.finish(&session, &Digest::sha256_of(&bytes).to_string()).await.status(), 201);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_outlives_a_restart_of_its_node() {
+    let mut server = Server::start().await;
+    let bytes = random(6, 300_000);
+    let session = server.client(1).begin("a/b").await;
+    let patched = server.client(1).patch(&session, None, bytes[..200_000].to_vec()).await;
+    assert_eq!(patched.status(), 202);
+    server.restart(1).await;
+    let client = server.client(1);
+    assert_eq!(header(&client.get(&session).await, "Range"), "0-199999");
+    assert_eq!(client.patch(&session, Some("200000-299999"), bytes[200_000..].to_vec()).await.status(), 202);
+    let digest = Digest::sha256_of(&bytes);
+    assert_eq!(client.finish(&session, &digest.to_string()).await.status(), 201);
+    assert_eq!(client.get(&format!("/v2/a/b/blobs/{digest}")).await.bytes().await.unwrap(), bytes);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_blob_twice_is_one_file() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    let bytes = random(7, 1000);
+    let digest = client.push_blob("a", &bytes).await;
+    assert_eq!(client.push_blob("a", &bytes).await, digest);
+    assert_eq!(client.push_blob("b", &bytes).await, digest);
+    let hex = digest.hex();
+    let folder = server.cluster.folder(1).join("blobs/sha256").join(&hex[..2]);
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(files.filter(|name| name.starts_with(&hex) && !name.ends_with(".sum")).count(), 1);
+    server.stop().await;
+}
