@@ -71,9 +71,9 @@ impl Standing {
 impl Group {
     /// Where this node stands now.
     pub(crate) fn standing(&self) -> Standing {
+        let applied = *self.announcer.applied.borrow();
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let applied = *self.announcer.applied.borrow();
         // The metrics may lag behind an apply that was just announced.
         let committed = index_of(metrics.cluster_committed).max(index_of(metrics.local_committed)).max(applied);
         Standing { term: metrics.current_term, leader: metrics.current_leader.map(NodeId), committed, applied }

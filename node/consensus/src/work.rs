@@ -5,7 +5,7 @@
 
 use crate::clock::millis;
 use crate::config::Config;
-use crate::group::Group;
+use crate::group::{Group, Standing};
 use crate::liveness::{Liveness, judge};
 use crate::members::StaticMember;
 use crate::metrics;
@@ -147,12 +147,12 @@ impl Work {
     /// See [`crate::Consensus::status`].
     pub(crate) fn status(&self) -> Status {
         let standing = self.group.standing();
-        let metrics = self.group.raft.metrics();
-        let metrics = metrics.borrow_watched();
+        // A copy: whoever asks for the metrics again while it holds them waits for a writer that waits for it.
+        let metrics = self.group.raft.metrics().borrow_watched().clone();
         let membership = metrics.membership_config.membership();
         let voters: Vec<NodeId> = membership.voter_ids().map(NodeId).collect();
         let learners: Vec<NodeId> = membership.learner_ids().map(NodeId).collect();
-        let nodes = self.members.iter().map(|member| (member.id, self.progress(member.id, standing.committed)));
+        let nodes = self.members.iter().map(|member| (member.id, self.progress(member.id, &standing)));
         Status {
             node: self.group.node,
             cluster_id: self.cluster_id.clone(),
@@ -170,14 +170,14 @@ impl Work {
         }
     }
 
-    fn progress(&self, node: NodeId, committed: u64) -> NodeProgress {
+    fn progress(&self, node: NodeId, standing: &Standing) -> NodeProgress {
         let (applied, last_seen_ms) = if node == self.group.node {
-            (Some(self.group.standing().applied), Some(0))
+            (Some(standing.applied), Some(0))
         } else {
             let seen = self.liveness.seen(node);
             (seen.as_ref().map(|seen| seen.reply.applied), seen.map(|seen| millis(seen.at.elapsed())))
         };
-        NodeProgress { applied, lag: applied.map(|applied| committed.saturating_sub(applied)), last_seen_ms }
+        NodeProgress { applied, lag: applied.map(|applied| standing.committed.saturating_sub(applied)), last_seen_ms }
     }
 }
 
