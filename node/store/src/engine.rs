@@ -61,6 +61,9 @@ pub(crate) fn open(path: &Path, config: &Config, layout: &Layout) -> Result<DB, 
 /// Opens a database that nobody writes to, for a look inside.
 pub(crate) fn open_read_only(path: &Path, layout: &Layout) -> Result<DB, StoreError> {
     let mut options = Options::default();
+    // As in the database it is a copy of: without it RocksDB wants to drop the tracked logs from the manifest, and
+    // crashes because it was opened read-only.
+    options.set_track_and_verify_wals_in_manifest(true);
     options.set_max_open_files(16);
     options.set_log_level(LogLevel::Warn);
     let names = layout.families.iter().map(|family| family.name).chain(["default"]);
