@@ -37,8 +37,11 @@ use tokio_util::sync::CancellationToken;
 /// What the ops port takes: a few scrapers and probes.
 const OPS_LIMITS: ServeLimits =
     ServeLimits { connections: 64, header_timeout: Duration::from_secs(10), drain: Duration::from_millis(500) };
-/// How long a leader that stops waits for another to take over.
-const HANDOVER: Duration = Duration::from_secs(2);
+/// How many heartbeats a leader that stops waits for another to take over: a transfer takes a few round trips.
+const HANDOVER_HEARTBEATS: u32 = 2;
+
+/// A step of a stop that takes longer is worth a line.
+const SLOW_STAGE: Duration = Duration::from_secs(1);
 
 /// What a part of a running node is called, and how it ended.
 type PartEnd = (&'static str, Result<(), Failure>);
@@ -58,6 +61,7 @@ pub(crate) struct Node {
     helpers: Part,
     /// The peer server; it stops last.
     back: Part,
+    handover: Duration,
     shutdown: Duration,
     /// Held until the process ends: no other process may work on the folder.
     _folder: DataDir,
@@ -205,8 +209,20 @@ impl Node {
         // Set once per process.
         let _ = serving.set(Arc::clone(&registry));
         tracing::info!(id = local.id.0, cluster = local.cluster_id, incarnation = local.incarnation, "serving");
-        let (peers, shutdown) = (net.peers, config.shutdown);
-        Ok(Self { disk, peers, consensus, replication, registry, public, ops, helpers, back, shutdown, _folder: folder })
+        Ok(Self {
+            disk,
+            peers: net.peers,
+            consensus,
+            replication,
+            registry,
+            public,
+            ops,
+            helpers,
+            back,
+            handover: config.consensus.profile.timing().heartbeat * HANDOVER_HEARTBEATS,
+            shutdown: config.shutdown,
+            _folder: folder,
+        })
     }
 
     /// Runs until `stop` is cancelled or a part ends by itself.
@@ -241,13 +257,13 @@ impl Node {
     async fn take_down(mut self) {
         // Another leader first: writes of other nodes then wait for no election.
         self.hand_over().await;
-        self.public.finish().await;
-        self.registry.shutdown().await;
-        self.replication.shutdown().await;
-        self.helpers.finish().await;
-        self.consensus.shutdown().await;
-        self.back.finish().await;
-        self.ops.finish().await;
+        stage("the public API", self.public.finish()).await;
+        stage("the registry", self.registry.shutdown()).await;
+        stage("replication", self.replication.shutdown()).await;
+        stage("the helpers", self.helpers.finish()).await;
+        stage("consensus", self.consensus.shutdown()).await;
+        stage("the peer server", self.back.finish()).await;
+        stage("the ops port", self.ops.finish()).await;
         self.peers.set_members(Vec::new());
         let disk = self.disk;
         let flushed = tokio::task::spawn_blocking(move || {
@@ -283,10 +299,20 @@ impl Node {
             tracing::warn!(%error, "the leadership was not handed over");
             return;
         }
-        let until = Instant::now() + HANDOVER;
+        let until = Instant::now() + self.handover;
         while self.consensus.status().is_leader() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+}
+
+/// One step of the way down; a slow one says so.
+async fn stage(part: &'static str, stopping: impl Future<Output = ()>) {
+    let began = Instant::now();
+    stopping.await;
+    let took = began.elapsed();
+    if took > SLOW_STAGE {
+        tracing::warn!(part, took_ms = took.as_millis() as u64, "was slow to stop");
     }
 }
 
@@ -304,17 +330,11 @@ impl Net {
         let local = LocalIdentity::unknown();
         let table = IdentityTable::new(Arc::clone(&local));
         let limits = config.peer.limits.clone();
-        let peers =
-            Peers::new(Arc::clone(&local), table.clone(), Arc::clone(&materials.connector), limits.clone());
+        let peers = Peers::new(Arc::clone(&local), table.clone(), Arc::clone(&materials.connector), limits.clone());
         let greeter = Greeter::new(config, Arc::clone(&local));
         let handlers = Arc::new(OnceLock::new());
-        let server = PeerServer::new(
-            limits.clone(),
-            Arc::clone(&local),
-            table.clone(),
-            Arc::clone(&handlers),
-            greeter.clone(),
-        );
+        let server =
+            PeerServer::new(limits.clone(), Arc::clone(&local), table.clone(), Arc::clone(&handlers), greeter.clone());
         let incoming = portolan_peer::tls::accept_stream(listener, materials.acceptor.clone(), &limits);
         peers.set_members(peer_members(config));
         let mut back = Part::new();

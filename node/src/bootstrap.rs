@@ -42,8 +42,7 @@ impl Greeter {
     }
 
     fn answer(&self, call: &HelloCall) -> HelloReply {
-        let mut reply =
-            HelloReply { name: self.name.clone(), members: self.members.clone(), ..HelloReply::default() };
+        let mut reply = HelloReply { name: self.name.clone(), members: self.members.clone(), ..HelloReply::default() };
         if let (Some(identity), Some(state)) = (self.local.get(), self.state.get()) {
             reply.cluster_id = Some(identity.cluster_id.clone());
             reply.epoch = identity.epoch;
@@ -144,14 +143,9 @@ pub(crate) async fn join(
                 continue;
             }
         };
-        let identity = Identity {
-            cluster_id,
-            node_id: NodeId(id),
-            storage_uuid: Identity::fresh_storage_uuid(),
-            incarnation: 0,
-        };
         let identity =
-            identity.next_incarnation(folder.path()).map_err(Failure::start("writing identity.json"))?;
+            Identity { cluster_id, node_id: NodeId(id), storage_uuid: Identity::fresh_storage_uuid(), incarnation: 0 };
+        let identity = identity.next_incarnation(folder.path()).map_err(Failure::start("writing identity.json"))?;
         return Ok((identity, epoch));
     }
 }

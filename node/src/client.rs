@@ -128,7 +128,8 @@ impl Client {
             Some(("http", _)) => server.clone(),
             Some(_) => return Err(ClientError::Scheme { server }),
         };
-        let http = http_client(TIMEOUT).map_err(|source| ClientError::Unreachable { server: server.clone(), source })?;
+        let http =
+            http_client(TIMEOUT).map_err(|source| ClientError::Unreachable { server: server.clone(), source })?;
         Ok(Self { http, server, base })
     }
 

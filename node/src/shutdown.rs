@@ -29,11 +29,8 @@ impl Stop {
     pub(crate) fn watch(stdin_eof: bool) -> Result<Self, Failure> {
         let terminate = signal(SignalKind::terminate()).map_err(Failure::start("watching signals"))?;
         let interrupt = signal(SignalKind::interrupt()).map_err(Failure::start("watching signals"))?;
-        let parent = if stdin_eof {
-            Some(stdin_pipe().map_err(|_| Failure::Usage(UsageError::StdinNotAPipe))?)
-        } else {
-            None
-        };
+        let parent =
+            if stdin_eof { Some(stdin_pipe().map_err(|_| Failure::Usage(UsageError::StdinNotAPipe))?) } else { None };
         let token = CancellationToken::new();
         let watcher = tokio::spawn(watch(terminate, interrupt, parent, token.clone()));
         Ok(Self { token, watcher })

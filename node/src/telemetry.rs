@@ -18,8 +18,18 @@ const DEFAULT_LEVELS: &str = "info,openraft=warn,h2=warn,hyper=warn,tonic=warn,r
 const SECONDS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
 /// Bytes that sizes are sorted by: from an answer without a body to a large layer.
-const BYTES: [f64; 10] =
-    [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 1_048_576.0, 16_777_216.0, 134_217_728.0, 1_073_741_824.0, 8_589_934_592.0];
+const BYTES: [f64; 10] = [
+    256.0,
+    1024.0,
+    4096.0,
+    16_384.0,
+    65_536.0,
+    1_048_576.0,
+    16_777_216.0,
+    134_217_728.0,
+    1_073_741_824.0,
+    8_589_934_592.0,
+];
 
 /// How often old samples are folded into the histograms, and the process's own gauges are read.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -42,9 +52,8 @@ impl Telemetry {
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let lines = if terminal { lines.with_ansi(true).boxed() } else { lines.json().flatten_event(true).boxed() };
         let traces = if wants_traces() { Some(trace_provider(node)?) } else { None };
-        let spans = traces.as_ref().map(|provider| {
-            tracing_opentelemetry::layer().with_tracer(provider.tracer("portolan"))
-        });
+        let spans =
+            traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("portolan")));
         tracing_subscriber::registry()
             .with(filter)
             .with(lines)

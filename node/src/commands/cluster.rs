@@ -28,7 +28,8 @@ pub(crate) fn render(answer: &ClusterAnswer) -> String {
     );
     let id = answer.cluster_id.as_deref().unwrap_or("not known yet");
     let mut text = format!("cluster {id}   epoch {}   term {}   leader {leader}\n\n", answer.epoch, answer.term);
-    let mut rows = table(&["ID", "NAME", "REGION", "ZONE", "ROLE", "VOTES", "STATE", "APPLIED", "LAG", "SEEN", "VERSION"]);
+    let mut rows =
+        table(&["ID", "NAME", "REGION", "ZONE", "ROLE", "VOTES", "STATE", "APPLIED", "LAG", "SEEN", "VERSION"]);
     for node in &answer.nodes {
         rows.add_row(row(node));
     }
@@ -101,9 +102,14 @@ mod tests {
 
     #[test]
     fn durations_are_said_in_the_unit_a_person_would_use() {
-        for (milliseconds, said) in
-            [(0, "now"), (999, "now"), (1000, "1 s ago"), (119_999, "119 s ago"), (120_000, "2 min ago"), (7_200_000, "2 h ago")]
-        {
+        for (milliseconds, said) in [
+            (0, "now"),
+            (999, "now"),
+            (1000, "1 s ago"),
+            (119_999, "119 s ago"),
+            (120_000, "2 min ago"),
+            (7_200_000, "2 h ago"),
+        ] {
             assert_eq!(ago(milliseconds), said);
         }
     }

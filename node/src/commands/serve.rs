@@ -16,8 +16,8 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<(), Failure> {
         .map_err(|source| Failure::ConfigUnreadable { path: args.config.clone(), source })?;
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-    let config = Config::parse(&text, variables)
-        .map_err(|problems| Failure::Config { path: args.config.clone(), problems })?;
+    let config =
+        Config::parse(&text, variables).map_err(|problems| Failure::Config { path: args.config.clone(), problems })?;
     let telemetry = Telemetry::install(&config.node.name)?;
     let stop = Stop::watch(args.stop_on_stdin_eof)?;
     let shutdown = config.shutdown;

@@ -1,8 +1,8 @@
 //! What must hold between keys, and of the files that they name.
 
 use super::load::Settings;
-use super::values::allowed;
 use super::tables::{ClusterTable, MemberTable, NodeTable, PeerTable, PublicTable};
+use super::values::allowed;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::BTreeMap;
@@ -68,8 +68,10 @@ pub(crate) fn cluster(settings: &mut Settings, table: &ClusterTable, node: &Node
         if !is_host_and_port(&member.peer) {
             settings.wrong(key, format!("the peer address {:?} of {} must be host:port", member.peer, member.name));
         }
-        if names.insert(&member.name, member).is_some() {
+        if names.contains_key(member.name.as_str()) {
             settings.wrong(key, format!("the name {} is there twice", member.name));
+        } else {
+            names.insert(&member.name, member);
         }
         if let Some(other) = peers.insert(&member.peer, &member.name) {
             settings.wrong(key, format!("{other} and {} have the same peer address {}", member.name, member.peer));

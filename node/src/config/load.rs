@@ -12,10 +12,23 @@ use toml::de::DeTable;
 
 /// The tables of a configuration, in the order of the documentation.
 pub(crate) const TABLES: [&str; 13] = [
-    "node", "cluster", "public", "peer", "ops", "storage", "uploads", "limits", "reads", "deletes", "replication",
-    "routing", "auth",
+    "node",
+    "cluster",
+    "public",
+    "peer",
+    "ops",
+    "storage",
+    "uploads",
+    "limits",
+    "reads",
+    "deletes",
+    "replication",
+    "routing",
+    "auth",
 ];
 
+/// The key of problems of the text as a whole.
+const SYNTAX: &str = "TOML";
 /// What names of variables begin with.
 const PREFIX: &str = "PORTOLAN_";
 
@@ -60,7 +73,7 @@ impl Settings {
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             let line = error.span().map_or(Place::Missing, |span| Place::Line(line_of(text, span.start)));
-            self.problems.add(line, "TOML", None, error.message());
+            self.problems.add(line, SYNTAX, None, error.message());
         }
         if !errors.is_empty() {
             return;
@@ -68,7 +81,7 @@ impl Settings {
         let values: toml::Table = match toml::from_str(text) {
             Ok(values) => values,
             Err(error) => {
-                self.problems.add(Place::Missing, "TOML", None, error.message());
+                self.problems.add(Place::Missing, SYNTAX, None, error.message());
                 return;
             }
         };
@@ -113,6 +126,11 @@ impl Settings {
             readings.extend(parsed.remove("value"));
         }
         self.tables.entry(known).or_default().insert(key, Entry { place, readings });
+    }
+
+    /// Whether the text is no TOML at all: then nothing can be said about its keys.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.problems.0.iter().any(|problem| problem.key == SYNTAX)
     }
 
     /// Takes those keys of a table that `T` has. May be called several times for one table with different types; what

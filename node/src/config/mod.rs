@@ -95,11 +95,11 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub(crate) fn parse(
-        text: &str,
-        variables: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, Problems> {
+    pub(crate) fn parse(text: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problems> {
         let mut settings = Settings::read(text, variables);
+        if settings.is_unreadable() {
+            return Err(settings.problems);
+        }
         let tables = Tables::take(&mut settings);
         check::node(&mut settings, &tables.node);
         check::cluster(&mut settings, &tables.cluster, &tables.node);
@@ -209,8 +209,11 @@ impl Tables {
 /// No two listeners may want the same port of the same address.
 fn check_listeners(settings: &mut Settings, config: Option<&Config>) {
     let Some(config) = config else { return };
-    let listeners =
-        [("public.listen", config.public.listen), ("peer.listen", config.peer.listen), ("ops.listen", config.ops_listen)];
+    let listeners = [
+        ("public.listen", config.public.listen),
+        ("peer.listen", config.peer.listen),
+        ("ops.listen", config.ops_listen),
+    ];
     for (at, (key, address)) in listeners.iter().enumerate() {
         for (other_key, other) in &listeners[..at] {
             let overlaps = address.ip() == other.ip() || address.ip().is_unspecified() || other.ip().is_unspecified();

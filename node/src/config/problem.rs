@@ -46,7 +46,13 @@ pub(crate) struct Problems(pub(crate) Vec<Problem>);
 
 impl Problems {
     /// Adds a problem of a setting that was written somewhere.
-    pub(crate) fn add(&mut self, place: Place, key: impl Into<String>, value: Option<String>, allowed: impl Into<String>) {
+    pub(crate) fn add(
+        &mut self,
+        place: Place,
+        key: impl Into<String>,
+        value: Option<String>,
+        allowed: impl Into<String>,
+    ) {
         self.0.push(Problem { place, key: key.into(), value, allowed: allowed.into() });
     }
 

@@ -82,25 +82,64 @@ fn without_auth_mode_only_loopback_is_listened_on() {
 fn every_mistake_is_named_with_its_line_its_value_and_what_is_allowed() {
     let certs = certificates();
     let table: &[(&str, &str, &[&str])] = &[
-        ("name = \"a\"", "nmae = \"a\"", &["line 3: node.nmae = \"a\": unknown key; did you mean name?", "node.name: is missing"]),
-        ("[public]", "[publik]", &["line 13: [publik]: unknown table; did you mean public?", "public.plain_http: must be true"]),
+        (
+            "name = \"a\"",
+            "nmae = \"a\"",
+            &["line 3: node.nmae = \"a\": unknown key; did you mean name?", "node.name: is missing"],
+        ),
+        (
+            "[public]",
+            "[publik]",
+            &["line 13: [publik]: unknown table; did you mean public?", "public.plain_http: must be true"],
+        ),
         ("[public]", "[colours]\n[public]", &["line 13: [colours]: unknown table; known are node, cluster, public"]),
-        ("name = \"a\"", "name = \"A b\"", &["line 3: node.name = \"A b\": must be 1 to 63 lower-case", "node.name = \"A b\": is not in cluster.members"]),
+        (
+            "name = \"a\"",
+            "name = \"A b\"",
+            &[
+                "line 3: node.name = \"A b\": must be 1 to 63 lower-case",
+                "node.name = \"A b\": is not in cluster.members",
+            ],
+        ),
         ("name = \"a\"", "name = \"c\"", &["line 3: node.name = \"c\": is not in cluster.members"]),
         ("name = \"a\"", "name = 7", &["line 3: node.name = 7: must be a string"]),
-        ("region = \"eu-west\"\n", "region = \"mars\"\n", &["line 4: node.region = \"mars\": differs from cluster.members, which says eu-west"]),
-        ("region = \"eu-west\"\n", "region = \"eu-west\"\nrole = \"king\"\n", &["line 5: node.role = \"king\": must be \"full\", \"witness\" or \"edge\""]),
+        (
+            "region = \"eu-west\"\n",
+            "region = \"mars\"\n",
+            &["line 4: node.region = \"mars\": differs from cluster.members, which says eu-west"],
+        ),
+        (
+            "region = \"eu-west\"\n",
+            "region = \"eu-west\"\nrole = \"king\"\n",
+            &["line 5: node.role = \"king\": must be \"full\", \"witness\" or \"edge\""],
+        ),
         ("data_dir = \"/var/lib/portolan\"", "", &["node.data_dir: is missing"]),
-        ("[cluster]", "[cluster]\nprofile = \"moon\"", &["line 8: cluster.profile = \"moon\": must be \"lan\", \"wan\" or \"global\""]),
+        (
+            "[cluster]",
+            "[cluster]\nprofile = \"moon\"",
+            &["line 8: cluster.profile = \"moon\": must be \"lan\", \"wan\" or \"global\""],
+        ),
         ("10.0.0.2:7000", "10.0.0.1:7000", &["a and b have the same peer address"]),
         ("10.0.0.2:7000", "10.0.0.2", &["the peer address \"10.0.0.2\" of b must be host:port"]),
         ("{ name = \"b\",", "{ name = \"a\",", &["the name a is there twice"]),
         ("peer = \"10.0.0.2:7000\" }", "peers = \"10.0.0.2:7000\" }", &["cluster.members = "]),
         ("plain_http = true", "", &["public.plain_http: must be true (no TLS), or public.tls_cert"]),
-        ("plain_http = true", "plain_http = 1", &["line 14: public.plain_http = 1: must be true or false", "public.plain_http = 1: must be true (no TLS)"]),
-        ("plain_http = true", "plain_http = true\nlisten = \"here\"", &["line 15: public.listen = \"here\": must be an IP address and a port"]),
-        ("plain_http = true", "plain_http = true\nlisten = \"0.0.0.0:7000\"", &["peer.listen: must not take the port of public.listen"]),
-        ("plain_http = true", "tls_cert = \"CERTS/node.pem\"", &["line 14: public.tls_cert", ]),
+        (
+            "plain_http = true",
+            "plain_http = 1",
+            &["line 14: public.plain_http = 1: must be true or false", "public.plain_http = 1: must be true (no TLS)"],
+        ),
+        (
+            "plain_http = true",
+            "plain_http = true\nlisten = \"here\"",
+            &["line 15: public.listen = \"here\": must be an IP address and a port"],
+        ),
+        (
+            "plain_http = true",
+            "plain_http = true\nlisten = \"0.0.0.0:7000\"",
+            &["peer.listen: must not take the port of public.listen"],
+        ),
+        ("plain_http = true", "tls_cert = \"CERTS/node.pem\"", &["line 14: public.tls_cert"]),
         ("CERTS/ca.pem", "CERTS/none.pem", &["peer.ca = "]),
         ("CERTS/ca.pem", "CERTS/node.key", &["the file holds no certificate"]),
         ("key = \"CERTS/node.key\"", "key = \"CERTS/ca.pem\"", &["line 19: peer.key = "]),
@@ -108,8 +147,16 @@ fn every_mistake_is_named_with_its_line_its_value_and_what_is_allowed() {
         ("mode = \"open\"", "mode = \"closed\"", &["auth.mode = \"closed\": must be \"open\""]),
         ("[auth]", "[storage]\nreserve_bytes = -1\n[auth]", &["line 22: storage.reserve_bytes = -1: must be"]),
         ("[auth]", "[uploads]\nsession_ttl_ms = 0\n[auth]", &["uploads.session_ttl_ms = 0: must be from 1 to"]),
-        ("[auth]", "[uploads]\nsession_ttl_ms = \"1h\"\n[auth]", &["uploads.session_ttl_ms = \"1h\": must be a whole number"]),
-        ("[auth]", "[routing]\nmode = \"redirect\"\n[auth]", &["routing.mode = \"redirect\": unknown key; this table has no keys yet"]),
+        (
+            "[auth]",
+            "[uploads]\nsession_ttl_ms = \"1h\"\n[auth]",
+            &["uploads.session_ttl_ms = \"1h\": must be a whole number"],
+        ),
+        (
+            "[auth]",
+            "[routing]\nmode = \"redirect\"\n[auth]",
+            &["routing.mode = \"redirect\": unknown key; this table has no keys yet"],
+        ),
         ("[auth]", "[limits]\nshutdown = 3\n[auth]", &["limits.shutdown = 3: unknown key; did you mean shutdown_ms?"]),
         ("[auth]", "[auth", &["line 21: TOML: "]),
     ];

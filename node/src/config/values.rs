@@ -26,8 +26,12 @@ const LONGEST_MS: i64 = 366 * 24 * 3600 * 1000;
 const LARGEST_BYTES: i64 = 1 << 50;
 
 /// Keys of which 0 means "none" or "at once".
-const ZERO_ALLOWED: [(&str, &str); 4] =
-    [("storage", "reserve_bytes"), ("deletes", "fence_timeout_ms"), ("deletes", "grace_ms"), ("uploads", "owner_wait_ms")];
+const ZERO_ALLOWED: [(&str, &str); 4] = [
+    ("storage", "reserve_bytes"),
+    ("deletes", "fence_timeout_ms"),
+    ("deletes", "grace_ms"),
+    ("uploads", "owner_wait_ms"),
+];
 
 /// What range a number should have had, when it is outside.
 pub(crate) fn out_of_range(table: &str, key: &str, value: &Value) -> Option<String> {

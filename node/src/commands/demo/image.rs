@@ -16,7 +16,7 @@ const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// Where Debian's busybox is.
 const BUSYBOX: &str = "/bin/busybox";
 /// The size of the layer that takes a moment to travel.
-const DATA_BYTES: usize = 24 << 20;
+const DATA_BYTES: usize = 64 << 20;
 
 /// Some bytes and their digest.
 #[derive(Clone, Debug)]
@@ -36,7 +36,8 @@ impl Blob {
 /// An image as it is pushed.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
-    /// The layers and the config.
+    /// The config and the layers in the order in which they are pushed: the large one last, so that it is still on its
+    /// way to the other regions when the manifest is there.
     pub(crate) blobs: Vec<Blob>,
     /// The manifest.
     pub(crate) manifest: Blob,
@@ -58,17 +59,15 @@ impl Image {
             "history": [{ "created_by": format!("portolan dev --demo, seed {seed}, {version}") }],
         });
         let config = Blob::new(config.to_string().into_bytes());
-        let descriptor = |media_type: &str, blob: &Blob| {
-            serde_json::json!({ "mediaType": media_type, "digest": blob.digest.to_string(), "size": blob.bytes.len() })
-        };
+        let descriptor = |media_type: &str, blob: &Blob| serde_json::json!({ "mediaType": media_type, "digest": blob.digest.to_string(), "size": blob.bytes.len() });
         let manifest = serde_json::json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "config": descriptor(CONFIG_TYPE, &config),
             "layers": layers.iter().map(|layer| descriptor(LAYER_TYPE, &layer.packed)).collect::<Vec<_>>(),
         });
-        let mut blobs: Vec<Blob> = layers.into_iter().map(|layer| layer.packed).collect();
-        blobs.push(config);
+        let mut blobs: Vec<Blob> = [config].into_iter().chain(layers.into_iter().map(|layer| layer.packed)).collect();
+        blobs.sort_by_key(|blob| blob.bytes.len());
         Ok(Self { blobs, manifest: Blob::new(manifest.to_string().into_bytes()) })
     }
 
@@ -162,7 +161,9 @@ mod tests {
         let parsed = portolan_oci::manifest::parse(Some(super::MANIFEST_TYPE), &image.manifest.bytes).unwrap();
         assert_eq!(parsed.blobs.len(), image.blobs.len());
         for blob in &image.blobs {
-            assert!(parsed.blobs.iter().any(|child| child.digest == blob.digest && child.size == blob.bytes.len() as u64));
+            assert!(
+                parsed.blobs.iter().any(|child| child.digest == blob.digest && child.size == blob.bytes.len() as u64)
+            );
         }
     }
 }

@@ -128,11 +128,15 @@ impl<'a> Demo<'a> {
     }
 
     async fn kill(&mut self, region: &str) -> Result<Instant, Failure> {
+        let leader = Client::new(&self.nodes[0].public.to_string())?.cluster().await?.0;
+        let leader = leader.leader_name().map(str::to_owned);
         let killed = Instant::now();
         for at in self.of_region(region) {
             let since = Instant::now();
             self.children.kill(at).await;
-            self.timeline.done("kill", &self.nodes[at].name.clone(), since, "killed".to_owned())?;
+            let name = self.nodes[at].name.clone();
+            let led = if leader.as_deref() == Some(name.as_str()) { "; it was the leader" } else { "" };
+            self.timeline.done("kill", &name, since, format!("killed{led}"))?;
         }
         Ok(killed)
     }
@@ -158,11 +162,15 @@ impl<'a> Demo<'a> {
             let what = describe("v1", &pulled);
             self.timeline.done_after("pull-after-loss", &self.nodes[at].name, since, took, what)?;
         }
-        let tries = tries.map_err(failed("push-after-loss"))?;
-        let (failover, refused) = tries;
-        self.failover = Some(failover.duration_since(killed));
-        let what = format!("{}, {refused} times told to wait for an election", pushed("v2", second));
-        let took = failover.duration_since(killed);
+        let (accepted, refused) = tries.map_err(failed("push-after-loss"))?;
+        let took = accepted.duration_since(killed);
+        self.failover = Some(took);
+        let patience = match refused {
+            0 => "accepted at once when a leader was there".to_owned(),
+            1 => "accepted at the second try".to_owned(),
+            more => format!("accepted after {more} refusals"),
+        };
+        let what = format!("{}, {patience}", pushed("v2", second));
         self.timeline.done_after("push-after-loss", &self.nodes[target].name, killed, took, what)?;
         Ok(())
     }

@@ -59,7 +59,7 @@ pub(crate) async fn table_of(nodes: &[NodePlan], took: Duration) -> String {
         ]);
     }
     let head = paint(&format!("ready after {:.1} s", took.as_secs_f32()), Colour::Good);
-    format!("{head}\n\n{}\n", rows.trim_fmt())
+    format!("{head}\n\n{}", rows.trim_fmt())
 }
 
 /// What to try next.
@@ -68,11 +68,10 @@ pub(crate) fn hints(nodes: &[NodePlan], data: &Path, demo_image: Option<&str>) -
         return String::new();
     };
     let (first, last, last_name) = (host(first), host(last), &last.name);
-    let demo = demo_image.map_or_else(String::new, |image| {
-        format!("  docker pull {last}/{image} && docker run --rm {last}/{image}\n")
-    });
+    let demo = demo_image
+        .map_or_else(String::new, |image| format!("  docker pull {last}/{image} && docker run --rm {last}/{image}\n"));
     format!(
-        "Try:\n{demo}  docker pull busybox && docker tag busybox {first}/try/busybox && docker push {first}/try/busybox\n  \
+        "\nTry:\n{demo}  docker pull busybox && docker tag busybox {first}/try/busybox && docker push {first}/try/busybox\n  \
          docker pull {last}/try/busybox        (from the other end: {last_name})\n  \
          portolan cluster status --server {first}\n\n\
          Logs and configurations are in {}. Ctrl-C stops everything; started again, it goes on where it was.",
