@@ -131,7 +131,7 @@ pub enum RegistryError {
     Stopping,
     /// The disk failed.
     #[error("the store failed")]
-    Store(#[source] StoreError),
+    Store(#[source] Box<StoreError>),
     /// The state could not be read.
     #[error("the state could not be read")]
     View(#[from] ViewError),
@@ -172,7 +172,7 @@ impl From<StoreError> for RegistryError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full { .. } => Self::StorageFull,
-            other => Self::Store(other),
+            other => Self::Store(Box::new(other)),
         }
     }
 }

@@ -160,7 +160,7 @@ fn warnings(rows: &[NodeRow], status: &Status) -> Vec<String> {
         }
     }
     let voters = status.voters.len();
-    if voters > 0 && voters % 2 == 0 {
+    if voters > 0 && voters.is_multiple_of(2) {
         warnings.push(format!("{voters} voters: an even number survives no more than one fewer"));
     }
     let mut full: BTreeMap<&str, usize> = BTreeMap::new();

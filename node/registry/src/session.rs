@@ -68,7 +68,7 @@ pub(crate) enum Slot {
     /// In a part on disk that nobody has open.
     Closed,
     /// In an open part.
-    Open(Part),
+    Open(Box<Part>),
     /// In a blob file whose announcement has no known outcome yet.
     Sealed(StoredFile),
     /// Nowhere: it is finished or cancelled.

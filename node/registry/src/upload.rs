@@ -44,7 +44,7 @@ impl Registry {
         let parts = self.parts();
         let name = id.session.to_string();
         let part = blocking(move || parts.create(&name, Algorithm::Sha256, &note)).await?;
-        let session = Session::new(id, repo.clone(), Slot::Open(part), 0, Instant::now());
+        let session = Session::new(id, repo.clone(), Slot::Open(Box::new(part)), 0, Instant::now());
         match self.sessions.insert(session) {
             Ok(session) => Ok(session.progress()),
             Err(error) => {
@@ -88,7 +88,7 @@ impl Registry {
         self.owned(async move {
             let mut turn = session.take_over().await?;
             let part = me.append(&session, &mut turn, chunk, body).await?;
-            *turn.slot = Slot::Open(part);
+            *turn.slot = Slot::Open(Box::new(part));
             Ok(session.progress())
         })
         .await
@@ -209,7 +209,7 @@ impl Registry {
         body: UploadBody,
     ) -> Result<Part, RegistryError> {
         let part = match std::mem::replace(&mut *turn.slot, Slot::Closed) {
-            Slot::Open(part) => part,
+            Slot::Open(part) => *part,
             Slot::Closed => self.reopen(session).await?,
             sealed @ Slot::Sealed(_) => {
                 *turn.slot = sealed;
@@ -221,13 +221,13 @@ impl Registry {
             }
         };
         if let Err(error) = chunk.check(part.len()) {
-            *turn.slot = Slot::Open(part);
+            *turn.slot = Slot::Open(Box::new(part));
             return Err(error);
         }
         match self.pour(session, turn, part, chunk, body).await {
             Ok(Poured { part, end: Ok(()) }) => Ok(part),
             Ok(Poured { part, end: Err(error) }) => {
-                *turn.slot = Slot::Open(part);
+                *turn.slot = Slot::Open(Box::new(part));
                 Err(error)
             }
             Err(RegistryError::StorageFull) => {
@@ -247,7 +247,7 @@ impl Registry {
         let name = session.part_id();
         parts.wait_free(&name).await;
         let part = blocking(move || parts.open(&name)).await.map_err(|error| match error {
-            RegistryError::Store(StoreError::NotFound { .. }) => unknown(session.id),
+            RegistryError::Store(error) if matches!(*error, StoreError::NotFound { .. }) => unknown(session.id),
             other => other,
         })?;
         session.set_length(part.len());
@@ -298,7 +298,7 @@ impl Registry {
             Ok(stored) => Ok(stored),
             Err(failure) => {
                 if let Some(part) = failure.part {
-                    *turn.slot = Slot::Open(part);
+                    *turn.slot = Slot::Open(Box::new(part));
                 }
                 match failure.error {
                     StoreError::DigestMismatch { expected, .. } => Err(RegistryError::DigestMismatch { expected }),
@@ -308,7 +308,7 @@ impl Registry {
                         self.remove_part(session).await?;
                         Err(RegistryError::StorageFull)
                     }
-                    other => Err(RegistryError::Store(other)),
+                    other => Err(RegistryError::from(other)),
                 }
             }
         }

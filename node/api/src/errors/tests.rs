@@ -7,6 +7,9 @@ use portolan_auth::Denied;
 use portolan_oci::{Digest, ErrorBody, Reference, RepoName};
 use portolan_registry::{PendingBlob, RegistryError};
 
+/// A failure, its status, its code, and a header.
+type Case = (ApiError, u16, &'static str, Option<(&'static str, &'static str)>);
+
 async fn ask(error: ApiError) -> (u16, ErrorBody, http::HeaderMap) {
     let response = respond(&error, "the-id");
     let (parts, body) = response.into_parts();
@@ -19,7 +22,7 @@ async fn each_failure_has_its_status_code_and_header() {
     let repo: RepoName = "a".parse().unwrap();
     let digest = Digest::sha256_of(b"x");
     let unknown = RegistryError::ManifestUnknown { repo: repo.clone(), reference: Reference::Digest(digest) };
-    let cases: Vec<(ApiError, u16, &str, Option<(&str, &str)>)> = vec![
+    let cases: Vec<Case> = vec![
         (RegistryError::RepoUnknown(repo.clone()).into(), 404, "NAME_UNKNOWN", None),
         (unknown.into(), 404, "MANIFEST_UNKNOWN", None),
         (RegistryError::BlobUnknown { repo, digest }.into(), 404, "BLOB_UNKNOWN", None),

@@ -1,5 +1,7 @@
 //! The public and the ops port of real nodes, over loopback: RocksDB, files and consensus as they ship.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod bad_days;
 mod bad_input;
 mod deletes;
