@@ -7,6 +7,7 @@ use crate::holders::Holders;
 use crate::landing::{Growing, Landing};
 use crate::source::{RelayGate, Sources, Tour, TourEnd};
 use crate::status::FetchStatus;
+use bytes::Bytes;
 use portolan_meta::id::{FileId, NodeId};
 use portolan_oci::Digest;
 use portolan_store::{PartReader, StoreError};
@@ -308,20 +309,23 @@ impl Fetches {
     /// Fills the file and seals it. `Err` when its bytes were wrong; it is gone then.
     async fn fill(&self, fetch: &Fetch, mut growing: Growing, tour: &mut Tour) -> Result<End, Mismatch> {
         while growing.offset < fetch.size {
-            let next = tokio::select! {
-                next = tour.next(growing.offset) => next,
-                () = fetch.halt.cancelled() => return Ok(self.halted(fetch, growing).await),
+            let next = match next_bytes(fetch, &mut growing, tour).await {
+                Ok(Some(next)) => next,
+                Ok(None) => return Ok(self.halted(fetch, growing).await),
+                Err(error) => {
+                    drop(growing);
+                    return Ok(self.broken(fetch, &error).await);
+                }
             };
             let end = match next {
                 Ok((from, bytes)) => {
                     fetch.coming_from(from);
-                    let len = bytes.len() as u64;
+                    metrics::counter!("portolan_replication_fetched_bytes_total", "peer" => from.to_string())
+                        .increment(bytes.len() as u64);
                     if let Err(error) = growing.write(bytes).await {
                         drop(growing);
                         return Ok(self.broken(fetch, &error).await);
                     }
-                    metrics::counter!("portolan_replication_fetched_bytes_total", "peer" => from.to_string())
-                        .increment(len);
                     continue;
                 }
                 Err(TourEnd::Gone) => End::Gone,
@@ -393,6 +397,25 @@ impl Fetches {
 
 /// The bytes had another digest.
 struct Mismatch;
+
+/// Waits for the next bytes; `None` when the transfer is to stop. A source that pauses leaves time to show readers
+/// what it sent last.
+async fn next_bytes(
+    fetch: &Fetch,
+    growing: &mut Growing,
+    tour: &mut Tour,
+) -> Result<Option<Result<(NodeId, Bytes), TourEnd>>, StoreError> {
+    let next = tour.next(growing.offset);
+    tokio::pin!(next);
+    loop {
+        tokio::select! {
+            biased;
+            next = &mut next => return Ok(Some(next)),
+            () = fetch.halt.cancelled() => return Ok(None),
+            flushed = growing.flush(), if growing.unflushed => flushed?,
+        }
+    }
+}
 
 impl Fetch {
     /// Returns once nobody reads although nobody else wants it.

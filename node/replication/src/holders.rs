@@ -1,5 +1,7 @@
 //! Who has a blob, nearest first: what the state says, and what this node measured.
 
+use crate::me::Me;
+use crate::plan::Missing;
 use crate::suspects::Suspects;
 use portolan_consensus::Consensus;
 use portolan_meta::id::{FileId, NodeId, StoreId};
@@ -12,9 +14,6 @@ use portolan_peer::Peers;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-use crate::me::Me;
-use crate::plan::Missing;
 
 /// A node that may be asked for a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,3 +165,6 @@ pub(crate) fn missing(view: &dyn View, topology: &Topology, digest: &Digest) -> 
     let stores: Vec<StoreId> = placement::targets(digest, topology).into_iter().filter(|store| !holds(store)).collect();
     Ok((!stores.is_empty()).then_some(Missing { size: blob.size, stores }))
 }
+
+#[cfg(test)]
+mod tests;

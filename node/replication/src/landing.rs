@@ -19,6 +19,8 @@ pub(crate) struct Growing {
     pub(crate) written: watch::Receiver<u64>,
     /// How many bytes it has: an earlier try's, at first.
     pub(crate) offset: u64,
+    /// Whether readers may not see all of them yet.
+    pub(crate) unflushed: bool,
 }
 
 impl Landing {
@@ -83,7 +85,7 @@ impl From<Part> for Growing {
     fn from(part: Part) -> Self {
         let offset = part.len();
         let writer = part.into_writer();
-        Self { reader: writer.reader(), written: writer.written(), writer, offset }
+        Self { reader: writer.reader(), written: writer.written(), writer, offset, unflushed: false }
     }
 }
 
@@ -92,6 +94,14 @@ impl Growing {
         let len = bytes.len() as u64;
         self.writer.write(bytes).await?;
         self.offset += len;
+        self.unflushed = true;
+        Ok(())
+    }
+
+    /// Lets readers see all of it. Cancelled, it may be called again.
+    pub(crate) async fn flush(&mut self) -> Result<(), StoreError> {
+        self.writer.flush().await?;
+        self.unflushed = false;
         Ok(())
     }
 

@@ -155,7 +155,7 @@ impl Tour {
     }
 
     /// The next bytes from `offset` on: at least one, never beyond the blob's end. `offset` is below the size, and
-    /// goes on where the last bytes ended. May be dropped and called again.
+    /// goes on where the last bytes ended.
     pub(crate) async fn next(&mut self, offset: u64) -> Result<(NodeId, Bytes), TourEnd> {
         loop {
             if self.current.is_none() {

@@ -181,10 +181,11 @@ impl Cluster {
         Node { id, blobs, consensus, replication, tamper, stop, server }
     }
 
-    /// Stops a node properly and starts it on the same disk.
-    pub(crate) async fn restart(&mut self, index: usize) {
+    /// Stops a node properly, and starts it on the same disk after `meanwhile`.
+    pub(crate) async fn restart(&mut self, index: usize, meanwhile: impl FnOnce(&Self)) {
         let node = self.nodes.remove(index);
         node.shutdown().await;
+        meanwhile(self);
         let node = self.launch(index).await;
         node.boot().await;
         self.nodes.insert(index, node);

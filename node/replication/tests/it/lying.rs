@@ -12,7 +12,7 @@ enum Outcome {
     Accused,
     /// It is noticed before the end: another is asked.
     Replaced,
-    /// What matters was right.
+    /// What matters was right: nobody else need be asked.
     Harmless,
 }
 
@@ -58,9 +58,9 @@ async fn check(lie: Behaviour, outcome: Outcome) {
     }
     let file = reader.wait_recorded(&digest).await;
     assert_eq!(reader.blobs.files_of(&digest).unwrap(), [file], "{lie:?}: something else was kept");
-    assert_eq!(honest.reads().is_empty(), outcome == Outcome::Harmless, "{lie:?}: who was asked");
+    assert!(outcome == Outcome::Harmless || !honest.reads().is_empty(), "{lie:?}: nobody asked the honest one");
     if outcome == Outcome::Accused {
-        until("the liar was told", || liar.accusations() == [digest]).await;
+        until("the liar was told", || liar.accusations().contains(&digest)).await;
     }
     // Its own file was sound, so the accused keeps it.
     assert_eq!(cluster.nodes[0].recorded(&digest).len(), 1);

@@ -123,8 +123,8 @@ async fn a_source_that_dies_midway_is_replaced_at_the_same_offset() {
     cluster.nodes[other].tamper.set(Behaviour::Honest);
     cluster.cut(first, 2);
     assert!(reading.await.unwrap().unwrap() == bytes, "the reader noticed");
-    let reads: Vec<u64> = cluster.nodes[other].tamper.reads().iter().map(|read| read.offset).collect();
-    assert_eq!(reads, [held]);
+    let last = cluster.nodes[other].tamper.reads().last().map(|read| read.offset);
+    assert_eq!(last, Some(held));
     cluster.shutdown().await;
 }
 

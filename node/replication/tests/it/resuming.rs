@@ -20,8 +20,7 @@ async fn a_restart_resumes_a_transfer_where_it_was() {
     };
     until("most of it is there", || received(&cluster) == held).await;
     assert_eq!(cluster.nodes[0].tamper.bytes(), held);
-    cluster.restart(1).await;
-    cluster.nodes[0].tamper.set(Behaviour::Honest);
+    cluster.restart(1, |cluster| cluster.nodes[0].tamper.set(Behaviour::Honest)).await;
     let node = &cluster.nodes[1];
     node.wait_recorded(&digest).await;
     assert_eq!(read_all(node.open(&digest).await).await.unwrap(), bytes);

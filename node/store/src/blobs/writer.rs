@@ -85,6 +85,19 @@ impl PartWriter {
         Ok(())
     }
 
+    /// Waits until everything that was taken can be read (not: is durable). For a sender that pauses: what it sent last
+    /// would else wait for its next bytes. Cancelled, it may be called again.
+    ///
+    /// # Errors
+    /// As [`PartWriter::write`].
+    pub async fn flush(&mut self) -> Result<(), StoreError> {
+        while !self.waiting.is_empty() || matches!(self.hands, Hands::Busy(_)) {
+            self.settle().await?;
+            self.begin_batch();
+        }
+        Ok(())
+    }
+
     /// How many bytes a [`PartReader`] can read. Its end (a closed channel) says that the writer is gone, not why.
     #[must_use]
     pub fn written(&self) -> watch::Receiver<u64> {
@@ -103,10 +116,7 @@ impl PartWriter {
     /// The failure of bytes that were taken and of which no [`PartWriter::write`] has told; the part closes then, as
     /// its last sync left it.
     pub async fn finish(mut self) -> Result<Part, StoreError> {
-        while !self.waiting.is_empty() || matches!(self.hands, Hands::Busy(_)) {
-            self.settle().await?;
-            self.begin_batch();
-        }
+        self.flush().await?;
         let Hands::Free(mut part) = self.hands else { return Err(StoreError::Closed { what: "the part" }) };
         if let Some(sync) = self.syncing.take() {
             take_sync(&mut part, sync.await);
