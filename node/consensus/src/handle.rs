@@ -27,6 +27,7 @@ use portolan_meta::outcome::Outcome;
 use portolan_peer::{ClusterHandler, Member, Peers, RaftHandler};
 use portolan_store::{RaftLog, State};
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
@@ -106,15 +107,12 @@ impl Consensus {
         });
         let (barrier, waiting) = Barrier::new(group.config.max_waiting_reads);
         let asking = Arc::clone(&group);
-        let stopping = group.stopping.clone();
         let reads = read_index::serve(waiting, move |deadline| read_index::ask(Arc::clone(&asking), deadline));
         let tasks = vec![
-            tokio::spawn(async move {
-                stopping.run_until_cancelled(reads).await;
-            }),
-            tokio::spawn(Arc::clone(&work).ping_all()),
-            tokio::spawn(Arc::clone(&work).judge_all()),
-            tokio::spawn(Arc::clone(&work).keep_house()),
+            spawn(&group, reads),
+            spawn(&group, Arc::clone(&work).ping_all()),
+            spawn(&group, Arc::clone(&work).judge_all()),
+            spawn(&group, Arc::clone(&work).keep_house()),
         ];
         let tasks = Mutex::new(tasks);
         Arc::new(Self { local, members, group, log, proposer, barrier, liveness, server, work, tasks })
@@ -279,12 +277,20 @@ impl Consensus {
         let (state, log) = (Arc::clone(&self.group.state), Arc::clone(&self.log));
         let flushed = crate::disk::blocking(move || {
             log.close();
-            state.flush()
+            state.flush().map_err(std::io::Error::other)
         });
         if let Err(error) = flushed.await {
             tracing::error!(%error, "the state was not flushed; the log has it");
         }
     }
+}
+
+/// Runs a worker until this node stops.
+fn spawn(group: &Group, worker: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let stopping = group.stopping.clone();
+    tokio::spawn(async move {
+        stopping.run_until_cancelled(worker).await;
+    })
 }
 
 fn as_peer(member: &StaticMember) -> Member {

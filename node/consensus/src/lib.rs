@@ -1,6 +1,23 @@
 //! The only home of openraft: one handle to read and to change the metadata.
 //!
 //! Nothing of openraft is visible above this crate, and no HTTP, no blob bytes and no use case is known in it.
+//!
+//! ```text
+//!        propose(command)               view(freshness)             changes(), applied(), status()
+//!              │                              │                              ▲
+//!   propose: key, leader, retry     read_index: one question                 │
+//!              │                    for all who wait                         │
+//!              ▼                              ▼                              │
+//!   ┌───────────────────────────── group: openraft ────────────────────┐     │
+//!   │ log_store          network ⇄ server            state_machine ────┼─────┘
+//!   └─────┼─────────────────┼─────────┼────────────────────┼───────────┘
+//!         ▼                 ▼         ▲                    ▼
+//!    store::RaftLog      peer::Peers  peer::PeerServer  store::State
+//! ```
+//!
+//! Reading order: [`Consensus`] (the handle), `propose` with `sequencer` and `clock`, `read_index` with `reading`,
+//! `group` (what they share), `types`, `log_store`, `state_machine` with `markers` and `snapshot`, `network` with
+//! `pipeline`, `server`, and `work` with `liveness` (what runs by itself).
 
 mod change;
 mod clock;

@@ -129,6 +129,6 @@ impl RaftLogStorage<Types> for LogStore {
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
         let marker = Bytes::from(encode(&log_id)?);
         let log = Arc::clone(&self.log);
-        blocking(move || log.purge_to(log_id.index, &marker)).await
+        blocking(move || log.purge_to(log_id.index, &marker).map_err(io::Error::other)).await
     }
 }

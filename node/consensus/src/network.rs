@@ -7,7 +7,7 @@ use crate::types::{AppendRequest, AppendResult, Types, Vote, VoteRequest, VoteRe
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, future, stream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption};
 use openraft::raft::{SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse};
@@ -95,7 +95,7 @@ type Answers<'s> = BoxStream<'s, Result<AppendResult, RPCError<Types>>>;
 impl NetStreamAppend<Types> for Client {
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> BoxFuture<'s, Result<Answers<'s>, RPCError<Types>>>
     where
@@ -103,11 +103,16 @@ impl NetStreamAppend<Types> for Client {
     {
         let silence = self.limits.silence.max(option.soft_ttl());
         let pipeline = Pipeline::new(self.limits.in_flight, silence);
-        let requests = pipeline.requests(input.map(|request| encode(&request)));
         async move {
-            let answers = self.peers.append_stream(self.target, self.lane, requests).await.map_err(rpc_error)?;
+            // openraft waits out its backoff inside the stream of requests: a call to a dead node that failed before
+            // it asked for the first one would be repeated at once, thousands of times a second.
+            let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+            let requests = stream::once(future::ready(first)).chain(input).map(|request| encode(&request));
+            let requests = pipeline.requests(requests);
+            let answers =
+                self.peers.append_stream(self.target, self.lane, requests).await.map_err(|error| rpc_error(&error))?;
             let answers = pipeline.answers(answers).map(|answer| {
-                let bytes = answer.map_err(rpc_error)?;
+                let bytes = answer.map_err(|error| rpc_error(&error))?;
                 decode(&bytes).map_err(|error| RPCError::Network(NetworkError::new(&error)))
             });
             Ok(answers.boxed())
@@ -214,15 +219,15 @@ fn message<T: Serialize>(value: &T) -> Result<Bytes, RPCError<Types>> {
 }
 
 fn parse<T: DeserializeOwned>(answer: Result<Bytes, PeerError>) -> Result<T, RPCError<Types>> {
-    let bytes = answer.map_err(rpc_error)?;
+    let bytes = answer.map_err(|error| rpc_error(&error))?;
     decode(&bytes).map_err(|error| RPCError::Network(NetworkError::new(&error)))
 }
 
 /// `Unreachable` makes openraft back off, `Network` makes it try again at once.
-fn rpc_error(error: PeerError) -> RPCError<Types> {
+fn rpc_error(error: &PeerError) -> RPCError<Types> {
     match error {
         PeerError::Deadline | PeerError::Busy | PeerError::Corrupt { .. } | PeerError::Malformed(_) => {
-            RPCError::Network(NetworkError::new(&error))
+            RPCError::Network(NetworkError::new(error))
         }
         PeerError::UnknownNode(_)
         | PeerError::NoIdentity
@@ -232,6 +237,6 @@ fn rpc_error(error: PeerError) -> RPCError<Types> {
         | PeerError::NotLeader { .. }
         | PeerError::NotFound
         | PeerError::Remote(_)
-        | PeerError::Stopped => RPCError::Unreachable(Unreachable::new(&error)),
+        | PeerError::Stopped => RPCError::Unreachable(Unreachable::new(error)),
     }
 }

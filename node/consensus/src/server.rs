@@ -17,10 +17,11 @@ use portolan_peer::{
     Answer, ClusterHandler, PeerError, PeerIdentity, PingReply, ProposeCall, ProposeReply, RaftHandler, SnapshotFrame,
     SnapshotHeader,
 };
-use portolan_store::{CheckpointFile, Incoming, State, StoreError};
+use portolan_store::{CheckpointFile, Incoming, State};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -72,13 +73,13 @@ fn write_files(
     state: &State,
     header: &SnapshotHeader,
     mut pieces: mpsc::Receiver<SnapshotFrame>,
-) -> Result<Incoming, StoreError> {
-    let incoming = state.incoming()?;
+) -> io::Result<Incoming> {
+    let incoming = state.incoming().map_err(io::Error::other)?;
     for (number, file) in header.files.iter().enumerate() {
         let digest = Digest::from_raw(Algorithm::Sha256, &file.sha256)
             .ok_or_else(|| corrupt(&file.name, "its checksum is no SHA-256"))?;
         let described = CheckpointFile { name: file.name.clone(), size: file.size, digest };
-        let mut target = incoming.file(&described)?;
+        let mut target = incoming.file(&described).map_err(io::Error::other)?;
         let mut written = 0;
         while written < file.size {
             let Some(SnapshotFrame::Data(piece)) = pieces.blocking_recv() else {
@@ -87,16 +88,16 @@ fn write_files(
             if usize::try_from(piece.file) != Ok(number) || piece.offset != written {
                 return Err(corrupt(&file.name, "pieces came out of order"));
             }
-            target.write(&piece.bytes)?;
+            target.write(&piece.bytes).map_err(io::Error::other)?;
             written += piece.bytes.len() as u64;
         }
-        target.finish()?;
+        target.finish().map_err(io::Error::other)?;
     }
     Ok(incoming)
 }
 
-fn corrupt(name: &str, reason: &str) -> StoreError {
-    StoreError::Corrupt { what: format!("snapshot file {name}"), reason: reason.to_owned() }
+fn corrupt(name: &str, reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("snapshot file {name}: {reason}"))
 }
 
 impl RaftHandler for Server {

@@ -4,7 +4,7 @@ use crate::disk::blocking;
 use crate::markers;
 use crate::types::Types;
 use openraft::storage::RaftSnapshotBuilder;
-use portolan_store::{Checkpoint, Incoming, State, StoreError};
+use portolan_store::{Checkpoint, Incoming, State};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,7 +38,7 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let state = Arc::clone(&self.state);
-        let checkpoint = blocking(move || state.checkpoint()).await?;
+        let checkpoint = blocking(move || state.checkpoint().map_err(io::Error::other)).await?;
         tracing::info!(checkpoint = checkpoint.id(), bytes = checkpoint.total_bytes(), "made a snapshot");
         describe(checkpoint)
     }
@@ -56,24 +56,20 @@ fn describe(checkpoint: Arc<Checkpoint>) -> io::Result<Snapshot> {
 }
 
 /// Lands a checkpoint of another state on the same machine.
-pub(crate) fn copy_in(state: &State, checkpoint: &Checkpoint) -> Result<Incoming, StoreError> {
-    let incoming = state.incoming()?;
+pub(crate) fn copy_in(state: &State, checkpoint: &Checkpoint) -> io::Result<Incoming> {
+    let incoming = state.incoming().map_err(io::Error::other)?;
     let mut piece = vec![0; PIECE_BYTES];
     for file in checkpoint.files() {
-        let mut source = checkpoint.open_file(&file.name)?;
-        let mut target = incoming.file(file)?;
+        let mut source = checkpoint.open_file(&file.name).map_err(io::Error::other)?;
+        let mut target = incoming.file(file).map_err(io::Error::other)?;
         loop {
-            let count = source.read(&mut piece).map_err(|source| StoreError::Io {
-                action: "reading",
-                path: file.name.clone().into(),
-                source,
-            })?;
+            let count = source.read(&mut piece)?;
             if count == 0 {
                 break;
             }
-            target.write(&piece[..count])?;
+            target.write(&piece[..count]).map_err(io::Error::other)?;
         }
-        target.finish()?;
+        target.finish().map_err(io::Error::other)?;
     }
     Ok(incoming)
 }

@@ -195,9 +195,9 @@ impl RaftStateMachine<Types> for StateMachine {
                 SnapshotData::Received(incoming) => incoming,
                 SnapshotData::Built(checkpoint) => copy_in(&state, &checkpoint)?,
             };
-            state.install(incoming)?;
+            state.install(incoming).map_err(io::Error::other)?;
             // A snapshot of one's own at the same place: what this node would send on if it became the leader.
-            state.checkpoint().map(|_| ())
+            state.checkpoint().map(|_| ()).map_err(io::Error::other)
         })
         .await?;
         let (last_applied, membership) = markers::of_state(&self.state)?;

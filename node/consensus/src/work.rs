@@ -1,7 +1,7 @@
 //! What runs by itself: pings, the leader's judgement of silence, learners to add, snapshots and purges, gauges.
 //!
 //! Every worker looks at what is, compares it with what should be, and does one step; none of them remembers anything
-//! that a restart would lose.
+//! that a restart would lose, so that their owner may drop them anywhere.
 
 use crate::clock::millis;
 use crate::config::Config;
@@ -22,7 +22,7 @@ use portolan_store::RaftLog;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 /// What the workers share.
 pub(crate) struct Work {
@@ -37,13 +37,13 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Pings every other member until stopped. A ping may take as long as the interval: the next round waits for it,
+    /// Pings every other member, for ever. A ping may take as long as the interval: the next round waits for it,
     /// so that there is one per node at most.
     pub(crate) async fn ping_all(self: Arc<Self>) {
         let period = Duration::from_millis(self.group.config.ping_interval_ms.max(1));
-        let mut ticks = interval(period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while self.tick(&mut ticks).await {
+        let mut ticks = ticks(self.group.config.ping_interval_ms);
+        loop {
+            ticks.tick().await;
             let others = self.members.iter().map(|member| member.id).filter(|id| *id != self.group.node);
             join_all(others.map(|id| self.ping(id, period))).await;
         }
@@ -56,11 +56,11 @@ impl Work {
         }
     }
 
-    /// As leader, has silence and return committed, until stopped.
+    /// As leader, has silence and return committed, for ever.
     pub(crate) async fn judge_all(self: Arc<Self>) {
-        let mut ticks = interval(Duration::from_millis(self.group.config.ping_interval_ms.max(1)));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while self.tick(&mut ticks).await {
+        let mut ticks = ticks(self.group.config.ping_interval_ms);
+        loop {
+            ticks.tick().await;
             if self.group.leads() {
                 self.judge_once().await;
             }
@@ -92,11 +92,11 @@ impl Work {
         }
     }
 
-    /// Adds missing learners, makes snapshots, purges the log and refreshes the gauges, until stopped.
+    /// Adds missing learners, makes snapshots, purges the log and refreshes the gauges, for ever.
     pub(crate) async fn keep_house(self: Arc<Self>) {
-        let mut ticks = interval(Duration::from_millis(self.group.config.housekeeping_interval_ms.max(1)));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while self.tick(&mut ticks).await {
+        let mut ticks = ticks(self.group.config.housekeeping_interval_ms);
+        loop {
+            ticks.tick().await;
             metrics::record(&self.status(), self.log.bytes());
             self.log.record_gauges();
             self.group.state.record_gauges();
@@ -135,15 +135,6 @@ impl Work {
         }
     }
 
-    /// Waits for the next tick; false once this node stops.
-    async fn tick(&self, ticks: &mut tokio::time::Interval) -> bool {
-        tokio::select! {
-            biased;
-            () = self.group.stopping.cancelled() => false,
-            _ = ticks.tick() => true,
-        }
-    }
-
     /// See [`crate::Consensus::status`].
     pub(crate) fn status(&self) -> Status {
         let standing = self.group.standing();
@@ -179,6 +170,13 @@ impl Work {
         };
         NodeProgress { applied, lag: applied.map(|applied| standing.committed.saturating_sub(applied)), last_seen_ms }
     }
+}
+
+/// After a tick that took long the next one waits a whole interval: work must not crowd.
+fn ticks(interval_ms: u64) -> Interval {
+    let mut ticks = interval(Duration::from_millis(interval_ms.max(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// The next step towards a log within its bounds.
