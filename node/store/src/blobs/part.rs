@@ -27,6 +27,9 @@ use std::sync::atomic::Ordering;
 /// How many pieces one system call writes.
 const PIECES_PER_WRITE: usize = 64;
 
+/// From which size on a batch pays for a second thread, so that its hash and its write overlap.
+const PARALLEL_BYTES: u64 = 1 << 20;
+
 /// A blob file that has just been made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredFile {
@@ -111,18 +114,28 @@ impl Part {
         }
     }
 
-    /// Appends many pieces with few system calls; all of them or none.
+    /// Appends many pieces with few system calls; all of them or none. Large batches are written and hashed at the
+    /// same time.
     pub(super) fn append_pieces(&mut self, pieces: &[Bytes]) -> Result<(), StoreError> {
         self.check_usable()?;
-        let more = pieces.iter().map(|piece| piece.len() as u64).sum();
-        self.home.shared.space.check_step(self.len(), more)?;
-        if let Err(source) = write_pieces(&self.file, pieces, self.len()) {
-            return Err(self.undo_write(source));
+        let (length, more) = (self.len(), pieces.iter().map(|piece| piece.len() as u64).sum());
+        self.home.shared.space.check_step(length, more)?;
+        if more < PARALLEL_BYTES {
+            write_pieces(&self.file, pieces, length).map_err(|source| self.undo_write(source))?;
+            pieces.iter().for_each(|piece| self.progress.update(piece));
+            return Ok(());
         }
-        for piece in pieces {
-            self.progress.update(piece);
-        }
-        Ok(())
+        let mark = self.progress.mark();
+        let (file, progress) = (&self.file, &mut self.progress);
+        let written = std::thread::scope(|scope| {
+            let writing = scope.spawn(|| write_pieces(file, pieces, length));
+            pieces.iter().for_each(|piece| progress.update(piece));
+            writing.join().unwrap_or_else(|_| Err(std::io::Error::other("the writing thread panicked")))
+        });
+        written.map_err(|source| {
+            self.progress.rewind(mark);
+            self.undo_write(source)
+        })
     }
 
     /// Makes all of it durable: a crash from here on leaves at least this much.

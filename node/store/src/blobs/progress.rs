@@ -16,6 +16,15 @@ pub(super) struct Progress {
     pub(super) sums: Summer,
 }
 
+/// Where a [`Progress`] was, to go back to. Holds no sums, of which a large file has many.
+#[derive(Debug)]
+pub(super) struct Mark {
+    hasher: Hasher,
+    whole: usize,
+    partial: u32,
+    partial_bytes: u64,
+}
+
 /// What a state file says.
 pub(super) enum Saved {
     /// All of it.
@@ -51,6 +60,19 @@ impl Progress {
             self.hasher.update(piece);
             self.sums.update(piece);
         }
+    }
+
+    /// Remembers this point.
+    pub(super) fn mark(&self) -> Mark {
+        let Summer { whole, partial, partial_bytes } = &self.sums;
+        Mark { hasher: self.hasher.clone(), whole: whole.len(), partial: *partial, partial_bytes: *partial_bytes }
+    }
+
+    /// Goes back to a point that was passed.
+    pub(super) fn rewind(&mut self, mark: Mark) {
+        self.hasher = mark.hasher;
+        self.sums.whole.truncate(mark.whole);
+        (self.sums.partial, self.sums.partial_bytes) = (mark.partial, mark.partial_bytes);
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -118,6 +140,20 @@ mod tests {
                 assert_eq!(resumed.sums, progress.sums);
                 assert_eq!(resumed.hasher.finish(), Digest::of(algorithm, &bytes));
             }
+        }
+    }
+
+    #[test]
+    fn going_back_to_a_mark_forgets_what_came_after_it() {
+        let bytes = vec![9; 900_000];
+        for cut in [0, 1, 262_144, 300_000, 800_000] {
+            let mut progress = Progress::new(Algorithm::Sha256);
+            progress.update(&bytes[..cut]);
+            let (mark, before) = (progress.mark(), progress.encode());
+            progress.update(&bytes[cut..]);
+            assert_ne!(progress.encode(), before);
+            progress.rewind(mark);
+            assert_eq!(progress.encode(), before, "cut {cut}");
         }
     }
 

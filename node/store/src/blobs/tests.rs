@@ -451,7 +451,7 @@ async fn a_full_disk_fails_the_write_keeps_the_part_and_serves_on() {
     let mut writer =
         blobs.parts(PartKind::Upload).open("sync").map_or_else(|_| part, |_| panic!("two writers")).into_writer();
     let failure = loop {
-        if let Err(error) = writer.write(Bytes::from(noise(CHUNK))).await {
+        if let Err(error) = writer.write(Bytes::from(noise(6 * CHUNK))).await {
             break error;
         }
     };

@@ -130,6 +130,27 @@ fn a_checkpoint_holds_the_state_of_its_moment_and_is_found_after_a_restart() {
     assert_eq!(applied(&state), Some(2));
 }
 
+/// The manifest of a state that was reopened and flushed names logs; a look into its copy once crashed on that.
+#[test]
+fn a_state_that_has_been_through_restarts_and_flushes_can_be_checkpointed() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = Config { state_write_buffer_bytes: 64 << 10, max_wal_bytes: 128 << 10, ..Config::default() };
+    let value = "v".repeat(1000);
+    let mut index = 0;
+    for _ in 0..4 {
+        let state = State::open(dir.path(), &small).unwrap();
+        for _ in 0..300 {
+            index += 1;
+            put(&state, Family::Tags, &[(&index.to_string(), &value)], index);
+            if index.is_multiple_of(100) {
+                state.flush().unwrap();
+                let checkpoint = state.checkpoint().unwrap();
+                assert_eq!(checkpoint.marker("applied").unwrap(), index.to_be_bytes());
+            }
+        }
+    }
+}
+
 #[test]
 fn an_old_checkpoint_stays_until_its_last_holder_is_gone() {
     let dir = tempfile::tempdir().unwrap();
