@@ -103,13 +103,13 @@ impl Opener {
     pub(crate) async fn open_local(&self, digest: &Digest, range: Range<u64>) -> Result<Option<BlobBody>, OpenError> {
         let Some(known) = self.holders.of(digest)? else { return Ok(None) };
         let range = checked(&known, Some(range))?;
-        self.from_disk(digest, &known, &range).await
+        self.on_disk(digest, &known, &range).await
     }
 
     async fn find(&self, digest: &Digest, range: Option<Range<u64>>, relay: bool) -> Result<BlobBody, OpenError> {
         let known = self.holders.of(digest)?.ok_or(OpenError::NotFound)?;
         let range = checked(&known, range)?;
-        if let Some(body) = self.from_disk(digest, &known, &range).await? {
+        if let Some(body) = self.on_disk(digest, &known, &range).await? {
             return Ok(body);
         }
         if !known.recorded {
@@ -123,19 +123,14 @@ impl Opener {
             Joined::Fetch(share, began) => self.follow(digest, share, began, range, relay).await,
             Joined::Finished => {
                 // It was finished between the two looks.
-                self.from_disk(digest, &known, &range).await?.ok_or(OpenError::Unreachable { asked: 0 })
+                self.on_disk(digest, &known, &range).await?.ok_or(OpenError::Unreachable { asked: 0 })
             }
             Joined::Busy(what) => Err(OpenError::Busy(what)),
             Joined::Stopped => Err(OpenError::Stopped),
         }
     }
 
-    async fn from_disk(
-        &self,
-        digest: &Digest,
-        known: &Known,
-        range: &Range<u64>,
-    ) -> Result<Option<BlobBody>, OpenError> {
+    async fn on_disk(&self, digest: &Digest, known: &Known, range: &Range<u64>) -> Result<Option<BlobBody>, OpenError> {
         let mut files = known.own.clone();
         files.extend(self.fetches.finished(digest));
         let file = self.local.open(digest, known.size, &files).await;

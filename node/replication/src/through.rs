@@ -95,7 +95,7 @@ impl ThroughReader {
                 self.verify().await?;
             } else {
                 let bytes = self.pull().await?;
-                self.take(bytes);
+                self.take(&bytes);
             }
         }
     }
@@ -104,7 +104,7 @@ impl ThroughReader {
     pub(crate) async fn begin(&mut self) -> Result<NodeId, TourEnd> {
         let (from, bytes) = self.tour.next(self.offset).await?;
         self.from = Some(from);
-        self.take(bytes);
+        self.take(&bytes);
         Ok(from)
     }
 
@@ -136,9 +136,9 @@ impl ThroughReader {
         }
     }
 
-    fn take(&mut self, bytes: Bytes) {
+    fn take(&mut self, bytes: &Bytes) {
         if let Some(hasher) = &mut self.hasher {
-            hasher.update(&bytes);
+            hasher.update(bytes);
         }
         let (begin, end) = (self.offset, self.offset + bytes.len() as u64);
         self.offset = end;

@@ -129,6 +129,26 @@ async fn a_source_that_dies_midway_is_replaced_at_the_same_offset() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_region_crosses_the_wan_once_for_all_its_nodes() {
+    let plan = Plan { regions: vec!["a", "b", "b"], ..Plan::without_workers() };
+    let cluster = Cluster::start(plan).await;
+    for seed in 0..6 {
+        let bytes = random(seed, 2 << 20);
+        let digest = cluster.nodes[0].push(&bytes).await;
+        let before = cluster.nodes[0].tamper.bytes();
+        // Both at once: one crosses, the other reads through it, and they do not wait for each other.
+        let pull = async |index: usize| read_all(cluster.nodes[index].open(&digest).await).await;
+        let (one, other) = tokio::join!(pull(1), pull(2));
+        assert!(one.unwrap() == bytes && other.unwrap() == bytes);
+        assert_eq!(cluster.nodes[0].tamper.bytes() - before, bytes.len() as u64, "seed {seed}");
+        for node in &cluster.nodes[1..] {
+            node.wait_recorded(&digest).await;
+        }
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_room_a_blob_streams_through_and_leaves_nothing() {
     let plan = Plan { full: Some(1), ..Plan::without_workers() };
     let cluster = Cluster::start(plan).await;
