@@ -1,9 +1,12 @@
 //! Seeded images: the same seed gives the same bytes.
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use portolan_oci::Digest;
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use serde_json::json;
+use std::io::Write;
 
 /// Media type of an OCI image manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -11,8 +14,8 @@ pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Media type of an OCI image config.
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-/// Media type of an uncompressed layer.
-pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+/// Media type of a compressed layer; clients compress the uncompressed ones, which changes their digests.
+pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// A blob and its digest.
 #[derive(Clone, Debug)]
@@ -47,14 +50,18 @@ impl Image {
     #[must_use]
     pub fn seeded(seed: u64, sizes: &[usize]) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let layers = sizes.iter().map(|&size| random_layer(&mut random, size)).collect();
-        Self::of_layers(layers, "amd64")
+        let layers: Vec<_> = sizes.iter().map(|&size| random_layer(&mut random, size)).collect();
+        Self::of_layers(&layers, "amd64")
     }
 
-    /// An image of these (uncompressed) layers for one architecture.
+    /// An image of these tar files, compressed, for one architecture.
+    ///
+    /// # Panics
+    /// Never: a `Vec` takes every write.
     #[must_use]
-    pub fn of_layers(layers: Vec<Blob>, architecture: &str) -> Self {
-        let diff_ids: Vec<String> = layers.iter().map(|layer| layer.digest.to_string()).collect();
+    pub fn of_layers(archives: &[Vec<u8>], architecture: &str) -> Self {
+        let diff_ids: Vec<String> = archives.iter().map(|archive| Digest::sha256_of(archive).to_string()).collect();
+        let layers: Vec<Blob> = archives.iter().map(|archive| Blob::new(gzip(archive))).collect();
         let config = Blob::new(to_bytes(&json!({
             "architecture": architecture,
             "os": "linux",
@@ -99,7 +106,13 @@ fn to_bytes(value: &serde_json::Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
-fn random_layer(random: &mut StdRng, size: usize) -> Blob {
+fn gzip(archive: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(archive).expect("a Vec takes every write");
+    encoder.finish().expect("a Vec takes every write")
+}
+
+fn random_layer(random: &mut StdRng, size: usize) -> Vec<u8> {
     let mut content = vec![0; size];
     random.fill_bytes(&mut content);
     let mut header = tar::Header::new_gnu();
@@ -110,5 +123,5 @@ fn random_layer(random: &mut StdRng, size: usize) -> Blob {
     let mut builder = tar::Builder::new(Vec::with_capacity(size + 2048));
     let name = format!("data-{:016x}", random.random::<u64>());
     builder.append_data(&mut header, name, content.as_slice()).expect("a Vec takes every write");
-    Blob::new(builder.into_inner().expect("a Vec takes every write"))
+    builder.into_inner().expect("a Vec takes every write")
 }

@@ -77,7 +77,7 @@ async fn a_known_node_with_an_empty_folder_is_refused() -> Result<()> {
     let output = tokio::time::timeout(WITHIN, serve.output()).await??;
     let message = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(2), "{message}");
-    assert!(message.contains("portolan cluster join"), "{message}");
+    assert!(message.contains("must not come back under its old id"), "{message}");
     cluster.stop().await?;
     Ok(())
 }
