@@ -20,7 +20,7 @@ pub enum StoreError {
         /// What was promised.
         expected: Digest,
         /// What landed.
-        actual: Digest,
+        actual: Box<Digest>,
     },
     /// Something on the disk is not what was written there. Do not use it; mend it from a peer, or rejoin empty.
     #[error("{what} is corrupt: {reason}")]

@@ -78,11 +78,11 @@ impl RaftLog {
     /// # Errors
     /// When the write failed or the log is closed; `done` is dropped then. Blocks while [`Config::raft_queue`] writes
     /// wait.
-    pub fn append(&self, entries: Vec<(u64, Vec<u8>)>, done: Done) -> Result<(), StoreError> {
+    pub fn append(&self, entries: impl IntoIterator<Item = (u64, Vec<u8>)>, done: Done) -> Result<(), StoreError> {
         let log = self.family(LOG);
         let mut batch = WriteBatch::default();
         let mut bytes = 0;
-        for (index, entry) in &entries {
+        for (index, entry) in entries {
             bytes += entry.len() as u64 + 8;
             batch.put_cf(log, index.to_be_bytes(), entry);
         }

@@ -56,14 +56,14 @@ pub struct Part {
     pub(super) home: Arc<Home>,
     file: Arc<File>,
     note: Bytes,
-    progress: Progress,
+    progress: Box<Progress>,
     /// What the state file says.
-    synced: Progress,
+    synced: Box<Progress>,
     sealed: bool,
 }
 
 impl Part {
-    pub(super) fn new(home: Arc<Home>, file: File, note: Bytes, progress: Progress) -> Self {
+    pub(super) fn new(home: Arc<Home>, file: File, note: Bytes, progress: Box<Progress>) -> Self {
         Self { home, file: Arc::new(file), note, synced: progress.clone(), progress, sealed: false }
     }
 
@@ -176,7 +176,7 @@ impl Part {
         self.check_usable()?;
         let actual = self.digest_like(expected)?;
         if actual != *expected {
-            return Err(StoreError::DigestMismatch { expected: *expected, actual });
+            return Err(StoreError::DigestMismatch { expected: *expected, actual: Box::new(actual) });
         }
         self.sync_data()?;
         let layout = &self.home.shared.layout;
@@ -199,6 +199,7 @@ impl Part {
     ///
     /// # Errors
     /// As [`Part::seal`], with the part given back.
+    #[expect(clippy::result_large_err, reason = "it gives the part back, and happens once per blob")]
     pub async fn seal_async(mut self, expected: Digest) -> Result<StoredFile, SealFailure> {
         let work = move || match self.seal(&expected) {
             Ok(stored) => Ok(stored),
@@ -234,7 +235,7 @@ impl Part {
     }
 
     /// Takes the outcome of a [`SavePoint`].
-    pub(super) fn note_synced(&mut self, progress: Progress) {
+    pub(super) fn note_synced(&mut self, progress: Box<Progress>) {
         self.synced = progress;
     }
 
@@ -306,12 +307,12 @@ fn write_pieces(file: &File, pieces: &[Bytes], mut offset: u64) -> std::io::Resu
 pub(super) struct SavePoint {
     home: Arc<Home>,
     file: Arc<File>,
-    progress: Progress,
+    progress: Box<Progress>,
 }
 
 impl SavePoint {
     /// Makes it durable and writes down that it is. Blocks for as long as the disk takes.
-    pub(super) fn persist(self) -> Result<Progress, StoreError> {
+    pub(super) fn persist(self) -> Result<Box<Progress>, StoreError> {
         let data = self.home.dir.join(DATA);
         files::sync_file(&self.file, &data).inspect_err(|_| self.home.sync_failed.store(true, Ordering::Release))?;
         // Whether a crash brings back this state or the one before it does not matter: both speak of durable bytes.

@@ -115,7 +115,7 @@ impl Parts {
         self.shared.space.check()?;
         let home = Home::claim(self, id)?;
         fs::create_dir(&home.dir).map_err(|source| files::io("creating", &home.dir, source))?;
-        let progress = Progress::new(algorithm);
+        let progress = Box::new(Progress::new(algorithm));
         let made = write_new(&home.dir.join(NOTE), note)
             .and_then(|_| write_new(&home.dir.join(STATE), &progress.encode()))
             .and_then(|_| write_new(&home.dir.join(DATA), &[]));
@@ -149,7 +149,7 @@ impl Parts {
         file.set_len(saved.offset()).map_err(|source| files::io("truncating", &path, source))?;
         let progress = match saved {
             Saved::Whole(progress) => progress,
-            Saved::OffsetOnly(algorithm, _) => hash_again(&file, &path, algorithm)?,
+            Saved::OffsetOnly(algorithm, _) => Box::new(hash_again(&file, &path, algorithm)?),
         };
         home.names_durable.store(true, Ordering::Release);
         Ok(Part::new(home, file, note.into(), progress))

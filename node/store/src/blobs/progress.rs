@@ -28,7 +28,7 @@ pub(super) struct Mark {
 /// What a state file says.
 pub(super) enum Saved {
     /// All of it.
-    Whole(Progress),
+    Whole(Box<Progress>),
     /// Only how long the durable prefix is: another version of the hash wrote the rest. Hash the prefix again.
     OffsetOnly(Algorithm, u64),
 }
@@ -115,7 +115,7 @@ impl Progress {
         let Some(hasher) = Hasher::restore(algorithm, hash) else { return Some(Saved::OffsetOnly(algorithm, offset)) };
         let whole = whole.iter().map(|sum| u32::from_le_bytes(*sum)).collect();
         let sums = Summer { whole, partial: u32::from_le_bytes(*partial), partial_bytes: offset % CHUNK_BYTES };
-        Some(Saved::Whole(Self { hasher, sums }))
+        Some(Saved::Whole(Box::new(Self { hasher, sums })))
     }
 }
 

@@ -90,7 +90,7 @@ impl Sums {
         let chunk_bytes = usize::try_from(CHUNK_BYTES).unwrap_or(usize::MAX);
         for (number, chunk) in (first..).zip(bytes.chunks(chunk_bytes)) {
             if self.chunks.get(number) != Some(&crc32c::crc32c(chunk)) {
-                let reason = format!("the checksum of chunk {number} of {} bytes each differs", CHUNK_BYTES);
+                let reason = format!("the checksum of chunk {number} of {CHUNK_BYTES} bytes each differs");
                 return Err(StoreError::Corrupt { what: path.display().to_string(), reason });
             }
         }

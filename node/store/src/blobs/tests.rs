@@ -51,7 +51,7 @@ fn flip(path: &Path, offset: u64) {
     file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
 }
 
-fn is_corrupt<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> bool {
+fn is_corrupt<T>(outcome: &Result<T, StoreError>) -> bool {
     matches!(outcome, Err(StoreError::Corrupt { .. }))
 }
 
@@ -91,7 +91,7 @@ fn a_wrong_digest_leaves_the_part_usable() {
     for wrong in [Digest::sha256_of(b"hello"), Digest::of(Algorithm::Sha512, b"hello")] {
         match part.seal(&wrong) {
             Err(StoreError::DigestMismatch { expected, actual }) => {
-                assert_eq!((expected, actual), (wrong, Digest::of(wrong.algorithm(), b"hello ")));
+                assert_eq!((expected, *actual), (wrong, Digest::of(wrong.algorithm(), b"hello ")));
             }
             other => panic!("{other:?}"),
         }
@@ -167,8 +167,8 @@ fn a_part_that_cannot_be_resumed_is_refused_or_swept() {
     std::fs::remove_file(uploads.join("no-state/state")).unwrap();
     let parts = open(dir.path()).parts(PartKind::Upload);
     assert!(!uploads.join("no-data").exists() && !uploads.join("no-state").exists());
-    assert!(is_corrupt(parts.open("short")));
-    assert!(is_corrupt(parts.open("damaged")));
+    assert!(is_corrupt(&parts.open("short")));
+    assert!(is_corrupt(&parts.open("damaged")));
     assert!(matches!(parts.open("no-data"), Err(StoreError::NotFound { .. })));
     for id in ["short", "damaged"] {
         assert!(parts.remove(id).unwrap());
@@ -293,19 +293,19 @@ async fn a_flipped_bit_is_found_when_the_file_is_due() {
 
     let always = reader(&open_as(VerifyReads::Always, day));
     assert_eq!(always.read_at(0, 2 * CHUNK).unwrap(), bytes[..2 * CHUNK], "untouched chunks read well");
-    assert!(is_corrupt(always.read_at(2 * CHUNK_BYTES, 1)));
+    assert!(is_corrupt(&always.read_at(2 * CHUNK_BYTES, 1)));
     let mut stream = always.stream(0..u64::MAX, CHUNK);
     assert!(stream.next().await.unwrap().is_ok() && stream.next().await.unwrap().is_ok());
-    assert!(is_corrupt(stream.next().await.unwrap()));
+    assert!(is_corrupt(&stream.next().await.unwrap()));
     assert!(stream.next().await.is_none(), "the stream ends after an error");
 
     assert!(!reader(&open_as(VerifyReads::Interval, day)).is_checked(), "it was verified when it landed");
     assert!(!reader(&open_as(VerifyReads::Never, 0)).is_checked());
     age(&path, Duration::from_secs(25 * 60 * 60));
-    assert!(is_corrupt(reader(&open_as(VerifyReads::Interval, day)).read_at(2 * CHUNK_BYTES, 1)));
+    assert!(is_corrupt(&reader(&open_as(VerifyReads::Interval, day)).read_at(2 * CHUNK_BYTES, 1)));
 
     let blobs = open(dir.path());
-    assert!(is_corrupt(blobs.verify_whole(&stored.digest, stored.file)));
+    assert!(is_corrupt(&blobs.verify_whole(&stored.digest, stored.file)));
     assert_eq!(blobs.files_of(&stored.digest).unwrap(), [stored.file], "it only accuses");
     blobs.quarantine(&stored.digest, stored.file).unwrap();
     assert!(blobs.files_of(&stored.digest).unwrap().is_empty());
@@ -349,7 +349,7 @@ fn a_lost_or_damaged_sidecar_is_made_anew_from_a_good_file_only() {
     assert_eq!(blobs.reader(&stored.digest, stored.file).unwrap().read_at(0, CHUNK).unwrap(), bytes[..CHUNK]);
     std::fs::remove_file(&sidecar).unwrap();
     flip(&path, 1);
-    assert!(is_corrupt(blobs.reader(&stored.digest, stored.file)));
+    assert!(is_corrupt(&blobs.reader(&stored.digest, stored.file)));
     assert!(!sidecar.exists());
 }
 
@@ -360,7 +360,7 @@ fn a_file_that_was_cut_short_is_corrupt() {
     let stored = store(&blobs, &noise(2 * CHUNK));
     let file = std::fs::File::options().write(true).open(path_of(dir.path(), &stored)).unwrap();
     file.set_len(CHUNK_BYTES).unwrap();
-    assert!(is_corrupt(blobs.reader(&stored.digest, stored.file)));
+    assert!(is_corrupt(&blobs.reader(&stored.digest, stored.file)));
 }
 
 /// What a crash leaves before and after the rename of a seal.

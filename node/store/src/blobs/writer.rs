@@ -33,7 +33,7 @@ enum Hands {
 #[derive(Debug)]
 pub struct PartWriter {
     hands: Hands,
-    syncing: Option<JoinHandle<Result<Progress, StoreError>>>,
+    syncing: Option<JoinHandle<Result<Box<Progress>, StoreError>>>,
     /// A batch failed: what follows it must not be appended behind the gap.
     failed: bool,
     waiting: Vec<Bytes>,
@@ -187,7 +187,7 @@ impl PartWriter {
 
 /// Takes the outcome of a sync. A failed one costs a resumption its progress; when the bytes themselves may be gone,
 /// the part knows it and refuses to go on.
-fn take_sync(part: &mut Part, outcome: Result<Result<Progress, StoreError>, JoinError>) {
+fn take_sync(part: &mut Part, outcome: Result<Result<Box<Progress>, StoreError>, JoinError>) {
     match outcome {
         Ok(Ok(progress)) => part.note_synced(progress),
         Ok(Err(error)) => tracing::warn!(%error, part = part.id(), "saving the progress of a transfer"),

@@ -23,7 +23,7 @@ fn entry(index: u64) -> Vec<u8> {
 /// Appends and waits until the entries are durable.
 fn append(log: &RaftLog, indexes: impl IntoIterator<Item = u64>) {
     let (done, acked) = callback();
-    log.append(indexes.into_iter().map(|index| (index, entry(index))).collect(), done).unwrap();
+    log.append(indexes.into_iter().map(|index| (index, entry(index))), done).unwrap();
     acked.recv_timeout(PATIENCE).unwrap().unwrap();
 }
 
@@ -69,7 +69,7 @@ fn a_read_stops_at_its_bytes_but_gives_at_least_one_entry() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
     let (done, acked) = callback();
-    log.append((1..=10).map(|index| (index, vec![0; 100])).collect(), done).unwrap();
+    log.append((1..=10).map(|index| (index, vec![0; 100])), done).unwrap();
     acked.recv_timeout(PATIENCE).unwrap().unwrap();
     for (max_bytes, expected) in [(0, 1), (99, 1), (100, 1), (199, 1), (200, 2), (1000, 10), (u64::MAX, 10)] {
         assert_eq!(log.entries(1, 11, max_bytes).unwrap().len(), expected, "{max_bytes} bytes");
@@ -129,7 +129,7 @@ fn a_purge_gives_the_disk_back_and_takes_nothing_it_should_not() {
     };
     for first in (1..=8000).step_by(100) {
         let (done, acked) = callback();
-        log.append((first..first + 100).map(|index| (index, noisy(index))).collect(), done).unwrap();
+        log.append((first..first + 100).map(|index| (index, noisy(index))), done).unwrap();
         acked.recv_timeout(PATIENCE).unwrap().unwrap();
     }
     for purged in [1, 999, 4000, 7998] {

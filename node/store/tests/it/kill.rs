@@ -181,7 +181,7 @@ fn what_was_acknowledged_survives_any_kill() {
         run_and_kill(folder.path(), Duration::from_millis(20 + round * 53 % 400), &mut acked);
         check(folder.path(), &acked);
     }
-    println!("{} entries, {} parts, {} blobs over {ROUNDS} kills", acked.log, acked.parts.len(), acked.blobs.len());
+    eprintln!("{} entries, {} parts, {} blobs over {ROUNDS} kills", acked.log, acked.parts.len(), acked.blobs.len());
     assert!(acked.log > 100, "the child hardly ran");
 }
 
