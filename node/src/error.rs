@@ -258,6 +258,21 @@ impl Failure {
     }
 }
 
+/// An error with those of its causes that it does not tell itself.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let words = source.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = source.source();
+    }
+    text
+}
+
 /// Several messages below each other.
 struct Lines<'a>(&'a [String]);
 

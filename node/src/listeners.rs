@@ -1,7 +1,7 @@
 //! The ports of a node and the TLS material of each.
 
 use crate::config::Config;
-use crate::error::Failure;
+use crate::error::{Failure, chain};
 use futures::{Stream, StreamExt};
 use portolan_peer::{Connector, TlsAcceptor, TlsConnector, TlsMaterial};
 use rustls::ServerConfig;
@@ -53,7 +53,7 @@ impl Materials {
 
 fn public_acceptor(cert: &Path, key: &Path) -> Result<tokio_rustls::TlsAcceptor, Failure> {
     let wrong = |error: &dyn std::error::Error| Failure::Tls { table: "public", reason: chain(error) };
-    let chain = CertificateDer::pem_file_iter(cert)
+    let certificates = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| wrong(&error))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
@@ -61,7 +61,7 @@ fn public_acceptor(cert: &Path, key: &Path) -> Result<tokio_rustls::TlsAcceptor,
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong(&error))?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
+        .with_single_cert(certificates, key)
         .map_err(|error| wrong(&error))?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(server).into())
@@ -88,18 +88,6 @@ pub(crate) fn tls_incoming(
         })
         .buffer_unordered(HANDSHAKES)
         .filter_map(|handshake| std::future::ready(handshake.transpose()))
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
 }
 
 /// Every port of the node, bound before anything else happens, so that a taken port is the first thing that is said.

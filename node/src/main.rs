@@ -12,7 +12,11 @@ mod client;
 mod commands;
 mod config;
 mod error;
+mod front;
 mod listeners;
+mod members;
+mod net;
+mod part;
 mod shutdown;
 mod telemetry;
 
@@ -26,7 +30,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("portolan: {error:#}");
+            eprintln!("portolan: {}", error::chain(error.as_ref()));
             error.downcast_ref::<Failure>().map_or(ExitCode::FAILURE, Failure::exit_code)
         }
     }

@@ -123,6 +123,16 @@ fn every_mistake_is_named_with_its_line_its_value_and_what_is_allowed() {
         ("10.0.0.2:7000", "10.0.0.2", &["the peer address \"10.0.0.2\" of b must be host:port"]),
         ("{ name = \"b\",", "{ name = \"a\",", &["the name a is there twice"]),
         ("peer = \"10.0.0.2:7000\" }", "peers = \"10.0.0.2:7000\" }", &["cluster.members = "]),
+    ];
+    for (from, to, said) in table {
+        check(certs.path(), from, to, said);
+    }
+}
+
+#[test]
+fn mistakes_about_ports_files_numbers_and_syntax_are_named_alike() {
+    let certs = certificates();
+    let table: &[(&str, &str, &[&str])] = &[
         ("plain_http = true", "", &["public.plain_http: must be true (no TLS), or public.tls_cert"]),
         (
             "plain_http = true",

@@ -60,7 +60,7 @@ impl RegistryError {
 pub(crate) struct Pulled {
     /// How many bytes.
     pub(crate) bytes: usize,
-    /// Where the bytes came from, as the node says: `local`, or another node.
+    /// Where the bytes came from, as the node says: `local`, `following`, or a word and the holder's id.
     pub(crate) source: Option<String>,
     /// The node's warning that its answer may be stale.
     pub(crate) warning: Option<String>,

@@ -103,7 +103,7 @@ impl<'a> Demo<'a> {
     async fn pull(&mut self, step: &'static str, at: usize, tag: &str, image: &Image) -> Result<(), Failure> {
         let since = Instant::now();
         let pulled = pull_image(&self.registries[at], tag, image).await.map_err(failed(step))?;
-        self.timeline.done(step, &self.nodes[at].name, since, describe(tag, &pulled))?;
+        self.timeline.done(step, &self.nodes[at].name, since, describe(tag, &pulled, &self.nodes))?;
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl<'a> Demo<'a> {
         }));
         let (pulls, tries) = tokio::join!(pulls, push_until_accepted(&registries[target], "v2", second));
         for (at, since, took, pulled) in pulls.map_err(failed("pull-after-loss"))? {
-            let what = describe("v1", &pulled);
+            let what = describe("v1", &pulled, &self.nodes);
             self.timeline.done_after("pull-after-loss", &self.nodes[at].name, since, took, what)?;
         }
         let (accepted, refused) = tries.map_err(failed("push-after-loss"))?;
@@ -245,22 +245,36 @@ fn pushed(tag: &str, image: &Image) -> String {
 }
 
 /// What was pulled and from where.
-fn describe(tag: &str, pulled: &[Pulled]) -> String {
+fn describe(tag: &str, pulled: &[Pulled], nodes: &[NodePlan]) -> String {
     let bytes = pulled.iter().map(|part| part.bytes).sum();
     let mut text = format!("pulled {REPO}:{tag}, {}, every digest right", megabytes(bytes));
     let sources: Vec<&str> = pulled.iter().filter_map(|part| part.source.as_deref()).collect();
-    let away: BTreeSet<&str> = sources.iter().copied().filter(|source| *source != "local").collect();
-    if !away.is_empty() {
-        let count = sources.iter().filter(|source| **source != "local").count();
+    let own = sources.iter().filter(|source| **source == "local").count();
+    let following = sources.iter().filter(|source| **source == "following").count();
+    let away: BTreeSet<&str> = sources.iter().filter_map(|source| holder(source, nodes)).collect();
+    let streamed = sources.len() - own - following;
+    if own == sources.len() {
+        text.push_str("; all blobs from its own disk");
+    } else {
+        text.push_str(&format!("; {own} blobs from its own disk"));
+    }
+    if following > 0 {
+        text.push_str(&format!(", {following} while still arriving from another region"));
+    }
+    if streamed > 0 {
         let names: Vec<&str> = away.into_iter().collect();
-        text.push_str(&format!("; {count} blobs streamed from {}", names.join(", ")));
-    } else if !sources.is_empty() {
-        text.push_str("; all from its own disk");
+        text.push_str(&format!(", {streamed} streamed through from {}", names.join(" and ")));
     }
     if pulled.iter().any(|part| part.warning.is_some()) {
         text.push_str("; the tag is marked as possibly stale, as no leader confirmed it");
     }
     text
+}
+
+/// The name of the node that a source such as `peer 1` speaks of.
+fn holder<'a>(source: &str, nodes: &'a [NodePlan]) -> Option<&'a str> {
+    let id: u64 = source.split_once(' ')?.1.parse().ok()?;
+    nodes.iter().find(|node| node.id == id).map(|node| node.name.as_str())
 }
 
 fn megabytes(bytes: usize) -> String {

@@ -196,7 +196,7 @@ mod tests {
         ] {
             let nodes = plan(&args(regions, per_region, 5001), Path::new("/data")).unwrap();
             let members: Vec<_> = nodes.iter().map(|node| (node.name.clone(), node.region.clone())).collect();
-            let voters = crate::assembly::voters(&members);
+            let voters = crate::members::voters(&members);
             assert_eq!(voters, expected, "{regions:?} x {per_region}");
         }
     }
