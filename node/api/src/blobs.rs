@@ -10,6 +10,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, I
 use http::{HeaderValue, Response, StatusCode};
 use portolan_oci::{ByteRange, Digest, RepoName};
 use portolan_registry::Registry;
+use portolan_replication::Source;
 
 pub(crate) async fn read(call: Call, repo: RepoName, digest: Digest) -> Result<Response<Body>, ApiError> {
     let mut response = if headers::has_already(&call.parts.headers, &digest) {
@@ -36,12 +37,21 @@ async fn open(
     let length = blob.range.end - blob.range.start;
     tracing::debug!(%repo, %digest, source = blob.source.label(), "blob opened");
     let mut response = described(Body::new(BlobBody::new(blob.stream, length)), length);
+    response.headers_mut().insert(headers::SOURCE, source(blob.source));
     if range.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         let whole = format!("bytes {}-{}/{}", blob.range.start, blob.range.end.saturating_sub(1), blob.size);
         response.headers_mut().insert(CONTENT_RANGE, headers::text(whole));
     }
     Ok(response)
+}
+
+/// Where the bytes come from: `local`, `following` (a transfer that had begun), `peer` or `through` and the holder's id.
+fn source(source: Source) -> HeaderValue {
+    match source {
+        Source::Local | Source::Following => HeaderValue::from_static(source.label()),
+        Source::Peer(node) | Source::Through(node) => headers::text(format!("{} {node}", source.label())),
+    }
 }
 
 /// The range that is asked for, unless `If-Range` names other content (RFC 9110, section 13.1.5).

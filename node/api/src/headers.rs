@@ -13,6 +13,7 @@ pub(crate) const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 pub(crate) const TAG: HeaderName = HeaderName::from_static("oci-tag");
 pub(crate) const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 pub(crate) const NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
+pub(crate) const SOURCE: HeaderName = HeaderName::from_static("portolan-source");
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest `Warning` that the specification allows, in bytes.

@@ -4,6 +4,7 @@ use crate::clock::FreshClock;
 use crate::config::{Config, ms};
 use crate::registry::{Floors, Registry};
 use crate::sessions::Sessions;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +22,7 @@ impl Registry {
             fresh: FreshClock::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            leaving: AtomicBool::new(false),
             sweeper: Mutex::new(None),
             config,
         });
@@ -29,6 +31,11 @@ impl Registry {
         let sweeper = tokio::spawn(async move { worker.sweep_until_stopped().await });
         *registry.sweeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(sweeper);
         registry
+    }
+
+    /// Says that the node is about to stop: it is not ready from here on, while it still serves whatever comes.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
     }
 
     /// Ends the sweep and cuts uploads that still run (their bytes stay for resumption); awaits every task.

@@ -8,6 +8,7 @@ use portolan_meta::id::NodeId;
 use portolan_peer::Peers;
 use portolan_replication::Replication;
 use portolan_store::Blobs;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,8 @@ pub struct Registry {
     /// Writers of uploads: they outlive a request whose client went away, to keep the bytes that arrived.
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
+    /// Set before the ports close, so that whoever watches the readiness goes elsewhere in time.
+    pub(crate) leaving: AtomicBool,
     pub(crate) sweeper: Mutex<Option<JoinHandle<()>>>,
 }
 

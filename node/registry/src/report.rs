@@ -7,6 +7,7 @@ use portolan_meta::query;
 use portolan_meta::row::{NodeRow, NodeState, Role};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 /// The cluster (design, section 10, "Admin API").
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -97,7 +98,7 @@ impl Registry {
     /// The state could not be read.
     pub fn pull_readiness(&self) -> Result<Readiness, RegistryError> {
         let mut reasons = Vec::new();
-        if self.stop.is_cancelled() {
+        if self.leaving.load(Ordering::Acquire) || self.stop.is_cancelled() {
             reasons.push("the node is stopping".to_owned());
         }
         let known = self.local().read(|view| query::node(view, self.node))?;
@@ -183,6 +184,7 @@ mod tests {
     use super::{NodeRow, NodeState, Role, Status, warnings};
     use portolan_meta::id::NodeId;
     use std::collections::BTreeMap;
+    use std::sync::atomic::Ordering;
 
     fn row(id: u64, region: &str, state: NodeState) -> NodeRow {
         NodeRow {

@@ -79,6 +79,7 @@ async fn what_is_pushed_at_one_node_is_pulled_at_the_other_at_once() {
         assert_eq!(got.bytes().await.unwrap(), bytes);
         let layer = random(seed, 3000);
         let blob = there.get(&format!("/v2/a/blobs/{}", Digest::sha256_of(&layer))).await;
+        assert!(["local", "following", "peer 1"].contains(&header(&blob, "Portolan-Source").as_str()), "{blob:?}");
         assert_eq!(blob.bytes().await.unwrap(), layer);
         // A delete's answer waits until the other node has applied it.
         let deleted = here.send("DELETE", &format!("/v2/a/manifests/{digest}")).await;

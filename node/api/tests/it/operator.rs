@@ -71,3 +71,18 @@ async fn health_and_metrics_are_on_the_ops_port() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_node_that_leaves_says_so_while_it_still_serves() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    let (_, bytes) = client.push_image("a", "t", 1).await;
+    server.cluster.registry(1).leave();
+    for path in ["/readyz", "/readyz/write"] {
+        let (status, reasons) = server.ops(1, path).await;
+        assert!(status == 503 && reasons.contains("stopping"), "{path}: {status} {reasons}");
+    }
+    assert_eq!(server.ops(1, "/healthz").await.0, 200);
+    assert_eq!(client.get("/v2/a/manifests/t").await.bytes().await.unwrap(), bytes);
+    server.stop().await;
+}
