@@ -113,6 +113,9 @@ impl Children {
     }
 }
 
+/// Overrides of the tables that differ from node to node.
+const OWN_TABLES: [&str; 5] = ["PORTOLAN_NODE_", "PORTOLAN_CLUSTER_", "PORTOLAN_PUBLIC_", "PORTOLAN_PEER_", "PORTOLAN_OPS_"];
+
 /// Starts a node's process: its output goes to its log; its standard input is a pipe whose end tells it that this
 /// process is gone; its own process group keeps the terminal's Ctrl-C from it, which this process passes on.
 fn spawn(node: &NodePlan) -> Result<Child, Failure> {
@@ -134,9 +137,9 @@ fn spawn(node: &NodePlan) -> Result<Child, Failure> {
         .stderr(second)
         .process_group(0)
         .kill_on_drop(true);
-    // The parent's overrides are for the parent: a node is what its file says.
+    // Who a node is and where it listens is what its file says; how it behaves may be overridden for all of them.
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PORTOLAN_") {
+        if OWN_TABLES.iter().any(|table| name.to_string_lossy().starts_with(table)) {
             command.env_remove(name);
         }
     }
