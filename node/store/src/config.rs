@@ -56,7 +56,7 @@ impl Default for Config {
             verify_interval_ms: 24 * 60 * 60 * 1000,
             writer_buffer_bytes: 4 << 20,
             sync_every_bytes: 32 << 20,
-            read_batch_bytes: 1 << 20,
+            read_batch_bytes: 512 << 10,
             state_cache_bytes: 32 << 20,
             raft_cache_bytes: 4 << 20,
             raft_queue: 4096,
