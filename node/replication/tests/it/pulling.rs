@@ -136,6 +136,10 @@ async fn a_region_crosses_the_wan_once_for_all_its_nodes() {
         let bytes = random(seed, 2 << 20);
         let digest = cluster.nodes[0].push(&bytes).await;
         let before = cluster.nodes[0].tamper.bytes();
+        // A neighbour that does not know the blob yet is passed over.
+        for node in &cluster.nodes[1..] {
+            node.wait_known(&digest).await;
+        }
         // Both at once: one crosses, the other reads through it, and they do not wait for each other.
         let pull = async |index: usize| read_all(cluster.nodes[index].open(&digest).await).await;
         let (one, other) = tokio::join!(pull(1), pull(2));
