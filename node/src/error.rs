@@ -230,6 +230,14 @@ impl Failure {
         move |source| Self::File { path: path.into(), source }
     }
 
+    /// All of it for a person: what failed, and the causes that its own words leave out.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Start { .. } => chain(self),
+            told => told.to_string(),
+        }
+    }
+
     /// 2 for wrong usage or configuration, 1 for everything else.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {

@@ -30,8 +30,9 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("portolan: {}", error::chain(error.as_ref()));
-            error.downcast_ref::<Failure>().map_or(ExitCode::FAILURE, Failure::exit_code)
+            let failure = error.downcast_ref::<Failure>();
+            eprintln!("portolan: {}", failure.map_or_else(|| format!("{error:#}"), Failure::in_words));
+            failure.map_or(ExitCode::FAILURE, Failure::exit_code)
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::assembly::Node;
 use crate::cli::ServeArgs;
 use crate::config::Config;
-use crate::error::{Failure, chain};
+use crate::error::Failure;
 use crate::shutdown::Stop;
 use crate::telemetry::Telemetry;
 
@@ -23,7 +23,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     let shutdown = config.shutdown;
     let result = serve(config, args, &telemetry, &stop).await;
     if let Err(error) = &result {
-        tracing::error!(error = chain(error), "the node ends");
+        tracing::error!(error = error.in_words(), "the node ends");
     }
     // The exporter's last batch is sent from its own thread, which may block.
     tokio::task::block_in_place(|| telemetry.flush(shutdown));

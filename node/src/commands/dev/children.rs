@@ -114,7 +114,8 @@ impl Children {
 }
 
 /// Overrides of the tables that differ from node to node.
-const OWN_TABLES: [&str; 5] = ["PORTOLAN_NODE_", "PORTOLAN_CLUSTER_", "PORTOLAN_PUBLIC_", "PORTOLAN_PEER_", "PORTOLAN_OPS_"];
+const OWN_TABLES: [&str; 5] =
+    ["PORTOLAN_NODE_", "PORTOLAN_CLUSTER_", "PORTOLAN_PUBLIC_", "PORTOLAN_PEER_", "PORTOLAN_OPS_"];
 
 /// Starts a node's process: its output goes to its log; its standard input is a pipe whose end tells it that this
 /// process is gone; its own process group keeps the terminal's Ctrl-C from it, which this process passes on.
