@@ -184,7 +184,6 @@ mod tests {
     use super::{NodeRow, NodeState, Role, Status, warnings};
     use portolan_meta::id::NodeId;
     use std::collections::BTreeMap;
-    use std::sync::atomic::Ordering;
 
     fn row(id: u64, region: &str, state: NodeState) -> NodeRow {
         NodeRow {
