@@ -9,11 +9,13 @@
 //! Invariant: a file with a blob's name is whole, has the digest in its name, and is durable. Everything else here is
 //! in the order of steps that keeps this true over a crash at any point ([`part`]).
 
+mod home;
 mod layout;
 mod part;
 mod parts;
 mod progress;
 mod reader;
+mod shared;
 mod space;
 mod stream;
 mod sums;
@@ -21,10 +23,12 @@ mod sums;
 mod tests;
 mod writer;
 
+pub use layout::PartKind;
 pub use part::{Part, PartReader, SealFailure, StoredFile};
 pub use parts::{PartInfo, Parts};
 pub use reader::BlobReader;
 pub use stream::BlobStream;
+pub use sums::CHUNK_BYTES;
 pub use writer::PartWriter;
 
 use crate::config::Config;
@@ -32,37 +36,12 @@ use crate::engine::approximate;
 use crate::error::StoreError;
 use crate::files;
 use layout::Layout;
-use parts::OpenParts;
 use portolan_meta::id::FileId;
 use portolan_oci::Digest;
+use shared::{OpenParts, Shared};
 use space::Space;
 use std::path::Path;
 use std::sync::Arc;
-
-/// The length of the pieces that have a checksum of their own, in bytes.
-pub const CHUNK_BYTES: u64 = 256 << 10;
-
-/// Which files grow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PartKind {
-    /// A client's upload: `uploads/`.
-    Upload,
-    /// A copy of a peer's blob: `fetches/`.
-    Fetch,
-}
-
-impl PartKind {
-    const ALL: [Self; 2] = [Self::Upload, Self::Fetch];
-}
-
-/// What everything here shares.
-#[derive(Debug)]
-struct Shared {
-    layout: Layout,
-    space: Space,
-    config: Config,
-    open: OpenParts,
-}
 
 /// The blob files of one disk.
 #[derive(Debug)]

@@ -8,6 +8,8 @@ mod flusher;
 #[cfg(test)]
 mod tests;
 
+pub use flusher::{Done, FsyncFailure};
+
 use crate::config::Config;
 use crate::engine::{self, FamilySpec, Layout};
 use crate::error::StoreError;
@@ -24,12 +26,6 @@ const LOG: &str = "log";
 const META: &str = "meta";
 /// Where the marker of the last purge lies in `meta`; no caller's key begins with a zero byte.
 const PURGED: &[u8] = b"\0purged";
-
-/// Told once: the write is durable, or it never will be known to be.
-pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-
-/// What happens when the log cannot be made durable, before the callbacks are told. The default aborts the process.
-pub type FsyncFailure = Box<dyn Fn(&StoreError) + Send + Sync>;
 
 /// The Raft log.
 pub struct RaftLog {

@@ -23,13 +23,13 @@ use crate::files;
 use bytes::Bytes;
 use portolan_meta::family::Family;
 use portolan_meta::view::{Row, View, ViewError, Write, Writes};
-use rocksdb::{ColumnFamily, DB, IteratorMode, WriteBatch};
+use rocksdb::{DB, IteratorMode, WriteBatch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use ulid::Ulid;
-use view::Reader;
+use view::{Reader, family};
 
 const NAME: &str = "state";
 const POINTER: &str = "CURRENT-STATE";
@@ -242,11 +242,6 @@ impl View for Latest {
     fn scan(&self, family: Family, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, ViewError> {
         self.reader().scan(family, prefix, after, limit)
     }
-}
-
-/// The handle of a family in an open database.
-fn family(db: &DB, family: Family) -> &ColumnFamily {
-    db.cf_handle(family.name()).expect("every family is opened with the database")
 }
 
 fn marker_key(key: &str) -> Vec<u8> {

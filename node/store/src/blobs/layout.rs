@@ -1,6 +1,5 @@
 //! Where blob files lie: drawn once, here.
 
-use super::PartKind;
 use crate::error::StoreError;
 use crate::files;
 use portolan_meta::id::FileId;
@@ -12,6 +11,19 @@ use ulid::Ulid;
 
 /// What a sidecar's name ends with.
 const SUMS: &str = ".sum";
+
+/// Which files grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PartKind {
+    /// A client's upload: `uploads/`.
+    Upload,
+    /// A copy of a peer's blob: `fetches/`.
+    Fetch,
+}
+
+impl PartKind {
+    pub(super) const ALL: [Self; 2] = [Self::Upload, Self::Fetch];
+}
 
 /// The paths below a data folder.
 #[derive(Debug)]

@@ -7,9 +7,8 @@
 //! folder is synced. A crash before the rename leaves a part and perhaps a sidecar without a file, which nothing
 //! lists; a crash after it leaves a whole blob.
 
-use super::parts::{DATA, Home, STATE};
+use super::home::{DATA, Home, STATE};
 use super::progress::Progress;
-use super::writer::PartWriter;
 use super::{layout, reader};
 use crate::error::StoreError;
 use crate::files;
@@ -221,12 +220,6 @@ impl Part {
     #[must_use]
     pub fn reader(&self) -> PartReader {
         PartReader { file: Arc::clone(&self.file), path: Arc::new(self.data()) }
-    }
-
-    /// Feeds it from a task.
-    #[must_use]
-    pub fn into_writer(self) -> PartWriter {
-        PartWriter::new(self)
     }
 
     /// What would make all of it durable now; for a sync that goes on beside further appends.

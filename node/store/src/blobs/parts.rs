@@ -1,84 +1,20 @@
 //! The folders of files that grow: `uploads/<id>/` and `fetches/<id>/`, each with `data`, `state` and `note`.
 
+use super::home::{DATA, Home, NOTE, STATE};
+use super::layout::PartKind;
 use super::part::Part;
 use super::progress::{Progress, Saved};
-use super::{PartKind, Shared};
+use super::shared::Shared;
 use crate::error::StoreError;
 use crate::files;
 use bytes::Bytes;
 use portolan_oci::Algorithm;
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
-use tokio::sync::Notify;
-
-pub(super) const DATA: &str = "data";
-pub(super) const STATE: &str = "state";
-const NOTE: &str = "note";
-
-/// The parts that somebody in this process works on. One at a time: two writers would mix their bytes.
-#[derive(Debug, Default)]
-pub(super) struct OpenParts {
-    claimed: Mutex<HashSet<(PartKind, String)>>,
-    freed: Notify,
-}
-
-impl OpenParts {
-    fn claimed(&self) -> MutexGuard<'_, HashSet<(PartKind, String)>> {
-        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A part's folder, claimed until the last holder (the part, or a sync that outlives it) is gone.
-#[derive(Debug)]
-pub(super) struct Home {
-    pub(super) shared: Arc<Shared>,
-    pub(super) id: String,
-    pub(super) dir: PathBuf,
-    kind: PartKind,
-    /// Whether the names of folder and files are known to be durable.
-    pub(super) names_durable: AtomicBool,
-    /// A sync failed: what was written since the last good one may be gone, whatever a later sync says.
-    pub(super) sync_failed: AtomicBool,
-}
-
-impl Home {
-    fn claim(parts: &Parts, id: &str) -> Result<Arc<Self>, StoreError> {
-        let id = files::checked_name(id)?.to_owned();
-        if !parts.shared.open.claimed().insert((parts.kind, id.clone())) {
-            return Err(StoreError::Busy { id });
-        }
-        Ok(Arc::new(Self {
-            shared: Arc::clone(&parts.shared),
-            dir: parts.folder().join(&id),
-            id,
-            kind: parts.kind,
-            names_durable: AtomicBool::new(false),
-            sync_failed: AtomicBool::new(false),
-        }))
-    }
-
-    /// Makes the names of the folder and of what is in it durable, once.
-    pub(super) fn sync_names(&self) -> Result<(), StoreError> {
-        if !self.names_durable.load(Ordering::Acquire) {
-            files::sync_dir(&self.dir)?;
-            files::sync_dir(self.dir.parent().unwrap_or(&self.dir))?;
-            self.names_durable.store(true, Ordering::Release);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        self.shared.open.claimed().remove(&(self.kind, std::mem::take(&mut self.id)));
-        self.shared.open.freed.notify_waiters();
-    }
-}
 
 /// A part as it lies on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +49,7 @@ impl Parts {
     /// [`StoreError::BadName`] when the id is not a plain file name.
     pub fn create(&self, id: &str, algorithm: Algorithm, note: &[u8]) -> Result<Part, StoreError> {
         self.shared.space.check()?;
-        let home = Home::claim(self, id)?;
+        let home = Home::claim(&self.shared, self.kind, id)?;
         fs::create_dir(&home.dir).map_err(|source| files::io("creating", &home.dir, source))?;
         let progress = Box::new(Progress::new(algorithm));
         let made = write_new(&home.dir.join(NOTE), note)
@@ -134,7 +70,7 @@ impl Parts {
     /// [`StoreError::NotFound`]; [`StoreError::Busy`] when it is open; [`StoreError::Corrupt`] when it is shorter
     /// than its last sync or its state is damaged: remove it then.
     pub fn open(&self, id: &str) -> Result<Part, StoreError> {
-        let home = Home::claim(self, id)?;
+        let home = Home::claim(&self.shared, self.kind, id)?;
         let not_found = || StoreError::NotFound { what: format!("part {id}") };
         let note = files::read_optional(&home.dir.join(NOTE))?.ok_or_else(not_found)?;
         let saved = read_state(&home.dir)?.ok_or_else(not_found)?;
@@ -193,7 +129,7 @@ impl Parts {
     /// # Errors
     /// [`StoreError::Busy`] while it is open.
     pub fn remove(&self, id: &str) -> Result<bool, StoreError> {
-        let home = Home::claim(self, id)?;
+        let home = Home::claim(&self.shared, self.kind, id)?;
         let was_there = home.dir.exists();
         files::remove_dir(&home.dir)?;
         Ok(was_there)

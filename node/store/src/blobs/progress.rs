@@ -3,8 +3,7 @@
 //! On disk, little-endian: `PPRT1`, algorithm (u8), offset (u64), partial sum (u32), length of the hash state (u16),
 //! hash state, one u32 per whole chunk, and a u32 over all before. It is only ever written for bytes that are durable.
 
-use super::CHUNK_BYTES;
-use super::sums::Summer;
+use super::sums::{CHUNK_BYTES, Summer};
 use portolan_oci::{Algorithm, Hasher};
 
 const MAGIC: &[u8; 5] = b"PPRT1";

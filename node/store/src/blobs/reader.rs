@@ -1,8 +1,7 @@
 //! Reads blob files, and checks them when they are due.
 
-use super::stream::BlobStream;
-use super::sums::{Summer, Sums};
-use super::{CHUNK_BYTES, Shared};
+use super::shared::Shared;
+use super::sums::{CHUNK_BYTES, Summer, Sums};
 use crate::config::VerifyReads;
 use crate::error::StoreError;
 use crate::files;
@@ -12,7 +11,6 @@ use portolan_oci::{Algorithm, Digest, Hasher};
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, pread};
 use std::fs::File;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -150,13 +148,6 @@ impl BlobReader {
         let bytes = self.read_exactly(start, end.next_multiple_of(CHUNK_BYTES).min(self.open.size))?;
         check.sums.check(&self.open.path, start, &bytes)?;
         Ok(bytes.slice(as_length(offset - start)..as_length(end - start)))
-    }
-
-    /// Streams a range (cut to the file's size) in pieces of at most `chunk_bytes`, reading ahead on the blocking
-    /// pool; holds at most three batches of [`crate::Config::read_batch_bytes`]. Needs a tokio runtime when polled.
-    #[must_use]
-    pub fn stream(self, range: Range<u64>, chunk_bytes: usize) -> BlobStream {
-        BlobStream::new(self, range, chunk_bytes)
     }
 
     /// How much a stream reads at once.

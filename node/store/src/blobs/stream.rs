@@ -30,8 +30,17 @@ pub struct BlobStream {
     arrived: u64,
 }
 
+impl BlobReader {
+    /// Streams a range (cut to the file's size) in pieces of at most `chunk_bytes`, reading ahead on the blocking
+    /// pool; holds at most three batches of [`crate::Config::read_batch_bytes`]. Needs a tokio runtime when polled.
+    #[must_use]
+    pub fn stream(self, range: Range<u64>, chunk_bytes: usize) -> BlobStream {
+        BlobStream::new(self, range, chunk_bytes)
+    }
+}
+
 impl BlobStream {
-    pub(super) fn new(reader: BlobReader, range: Range<u64>, chunk_bytes: usize) -> Self {
+    fn new(reader: BlobReader, range: Range<u64>, chunk_bytes: usize) -> Self {
         let end = range.end.min(reader.size());
         Self {
             covers_all: range.start == 0 && end == reader.size(),

@@ -3,9 +3,11 @@
 //!
 //! Sidecar, little-endian: `PSUM1`, size (u64), one u32 per chunk, and a u32 over all before.
 
-use super::CHUNK_BYTES;
 use crate::error::StoreError;
 use std::path::Path;
+
+/// The length of the pieces that have a checksum of their own, in bytes.
+pub const CHUNK_BYTES: u64 = 256 << 10;
 
 const MAGIC: &[u8; 5] = b"PSUM1";
 /// What surrounds the sums: magic, size, own checksum.

@@ -46,8 +46,16 @@ pub struct PartWriter {
     written: watch::Sender<u64>,
 }
 
+impl Part {
+    /// Feeds it from a task.
+    #[must_use]
+    pub fn into_writer(self) -> PartWriter {
+        PartWriter::new(self)
+    }
+}
+
 impl PartWriter {
-    pub(super) fn new(part: Part) -> Self {
+    fn new(part: Part) -> Self {
         let config = &part.home.shared.config;
         Self {
             limit_bytes: config.writer_buffer_bytes.max(1),

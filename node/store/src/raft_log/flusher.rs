@@ -1,11 +1,16 @@
 //! One thread that makes log writes durable: it takes all that wait, syncs once, and tells each in order.
 
-use super::{Done, FsyncFailure};
 use crate::error::StoreError;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
+
+/// Told once: the write is durable, or it never will be known to be.
+pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// What happens when the log cannot be made durable, before the callbacks are told. The default aborts the process.
+pub type FsyncFailure = Box<dyn Fn(&StoreError) + Send + Sync>;
 
 /// How many waiting writes one fsync answers at most; bounds the memory of a drain.
 const MAX_GROUP: usize = 4096;

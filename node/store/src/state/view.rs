@@ -1,10 +1,14 @@
 //! How the state machine reads the database.
 
-use super::family;
 use bytes::Bytes;
 use portolan_meta::family::Family;
 use portolan_meta::view::{Row, View, ViewError};
-use rocksdb::{DB, Error, ReadOptions, Snapshot};
+use rocksdb::{ColumnFamily, DB, Error, ReadOptions, Snapshot};
+
+/// The handle of a family in an open database.
+pub(super) fn family(db: &DB, family: Family) -> &ColumnFamily {
+    db.cf_handle(family.name()).expect("every family is opened with the database")
+}
 
 /// Reads a database: as it was at a snapshot, or as it is.
 pub(super) struct Reader<'a> {
