@@ -198,7 +198,6 @@ impl Part {
     ///
     /// # Errors
     /// As [`Part::seal`], with the part given back.
-    #[expect(clippy::result_large_err, reason = "it gives the part back, and happens once per blob")]
     pub async fn seal_async(mut self, expected: Digest) -> Result<StoredFile, SealFailure> {
         let work = move || match self.seal(&expected) {
             Ok(stored) => Ok(stored),

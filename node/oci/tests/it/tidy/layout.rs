@@ -7,6 +7,7 @@ const FOLDERS_AND_FILES: [&str; 13] = [
     ".ci",
     ".git",
     ".gitignore",
+    ".clippy.toml",
     ".rustfmt.toml",
     "Cargo.lock",
     "Cargo.toml",
