@@ -2,7 +2,7 @@
 
 use super::tree::{Tree, Violation};
 
-const FOLDERS_AND_FILES: [&str; 13] = [
+const FOLDERS_AND_FILES: [&str; 14] = [
     ".cargo",
     ".ci",
     ".git",
