@@ -82,16 +82,30 @@ fn answer(error: &ApiError) -> Answer {
             RouteError::NoSuchPath => Answer::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported),
             RouteError::Method { allow } => Answer::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)
                 .with(ALLOW, HeaderValue::from_static(allow)),
-            RouteError::Invalid(invalid) => Answer::new(StatusCode::BAD_REQUEST, invalid.code()),
+            RouteError::Invalid(error) => invalid(error),
+            RouteError::NoTag(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
             RouteError::Missing(_) => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
         },
         ApiError::Denied(denied) => match denied {
             Denied::NeedsAdminToken => Answer::new(StatusCode::UNAUTHORIZED, denied.code())
                 .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"portolan admin\"")),
         },
-        ApiError::Invalid(invalid) => Answer::new(StatusCode::BAD_REQUEST, invalid.code()),
+        ApiError::Invalid(error) => invalid(error),
         ApiError::Busy { .. } => Answer::too_many(),
     }
+}
+
+/// Clients take 416, as a range that lies outside gets, for a sign to ask again without one; 400 they take for the end.
+fn invalid(error: &Invalid) -> Answer {
+    let status = match error {
+        Invalid::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+        Invalid::Name { .. }
+        | Invalid::Tag { .. }
+        | Invalid::Digest { .. }
+        | Invalid::ContentRange { .. }
+        | Invalid::PageSize { .. } => StatusCode::BAD_REQUEST,
+    };
+    Answer::new(status, error.code())
 }
 
 fn registry(error: &RegistryError) -> Answer {

@@ -6,8 +6,8 @@ use crate::meter::{Measured, Meter};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use http::Response;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderValue, Response, Version};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
@@ -42,20 +42,25 @@ pub(crate) async fn gated(State(gate): State<Arc<Gate>>, mut request: Request, n
         request.uri().path(),
         request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()),
     );
+    let (received, version) = (meter.received(), request.version());
     let mut place = None;
     let mut response = match Arc::clone(&gate.places).try_acquire_owned() {
         Ok(permit) => {
             place = Some(permit);
             request.extensions_mut().insert(RequestId(Arc::clone(&id)));
             request.extensions_mut().insert(meter.label());
-            let received = meter.received();
-            let request = request.map(|body| Body::new(received.count(body)));
+            let request = request.map(|body| Body::new(received.clone().count(body)));
             let span = tracing::info_span!("request", request_id = %id);
             next.run(request).instrument(span).await
         }
         Err(_) => respond(&ApiError::Busy { limit: gate.limit }, &id),
     };
     response.headers_mut().insert(REQUEST_ID, headers::text(&*id));
+    let status = response.status();
+    if version < Version::HTTP_2 && (status.is_client_error() || status.is_server_error()) && !received.is_whole() {
+        // The client need not send the rest of its body, nor guess whether it is waited for (RFC 9110, section 10.1.1).
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     meter.answered(response.status());
     response.map(|body| Body::new(Measured::new(body, meter, place)))
 }

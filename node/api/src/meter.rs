@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -39,13 +39,22 @@ impl Label {
     }
 }
 
-/// Counts the bytes of a request's body.
+/// Counts the bytes of a request's body, and knows whether its end was seen.
 #[derive(Clone, Default)]
-pub(crate) struct Received(Arc<AtomicU64>);
+pub(crate) struct Received {
+    bytes: Arc<AtomicU64>,
+    whole: Arc<AtomicBool>,
+}
 
 impl Received {
     pub(crate) fn count<B: Body<Data = Bytes> + Unpin>(self, body: B) -> Counted<B> {
+        self.whole.store(body.is_end_stream(), Ordering::Relaxed);
         Counted { body, received: self }
+    }
+
+    /// Whether no byte of the body is still to come.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole.load(Ordering::Relaxed)
     }
 }
 
@@ -64,7 +73,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {
-            self.received.0.fetch_add(data.remaining() as u64, Ordering::Relaxed);
+            self.received.bytes.fetch_add(data.remaining() as u64, Ordering::Relaxed);
+        }
+        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.received.whole.store(true, Ordering::Relaxed);
         }
         polled
     }
@@ -132,7 +144,7 @@ impl Drop for Meter {
     fn drop(&mut self) {
         let duration = self.begun.elapsed();
         let method = method_label(&self.method);
-        let received = self.received.0.load(Ordering::Relaxed);
+        let received = self.received.bytes.load(Ordering::Relaxed);
         let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
         let handler = self.label.0.get().copied().unwrap_or("unknown");
         if self.label.0.get().is_some() {

@@ -21,6 +21,9 @@ pub(crate) enum RouteError {
     /// A part of the path or the query is malformed.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// It asks for what no tag is called: there is no such manifest (distribution-spec, "Pulling manifests").
+    #[error("there is no such manifest: {0}")]
+    NoTag(#[source] Invalid),
     /// A needed part of the query is missing.
     #[error("the query must have {0}")]
     Missing(&'static str),
@@ -73,7 +76,10 @@ fn read_only(method: &Method, action: Action) -> Result<Action, RouteError> {
 }
 
 fn manifests(method: &Method, repo: RepoName, reference: &str) -> Result<Action, RouteError> {
-    let reference: Reference = reference.parse()?;
+    let reference: Reference = reference.parse().map_err(|invalid| match invalid {
+        Invalid::Tag { .. } if is_read(method) => RouteError::NoTag(invalid),
+        other => RouteError::Invalid(other),
+    })?;
     match *method {
         Method::GET | Method::HEAD => Ok(Action::ReadManifest { repo, reference }),
         Method::PUT => Ok(Action::PutManifest { repo, reference }),

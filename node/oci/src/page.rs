@@ -35,7 +35,7 @@ impl PageSize {
 pub struct Page {
     /// At most so many entries.
     pub n: PageSize,
-    /// Only those after this one, which need not exist nor be well-formed.
+    /// Only those after this one, which need not exist.
     pub last: Option<String>,
 }
 

@@ -73,7 +73,8 @@ enum Number {
     Bad,
 }
 
-/// Digits only: `u64::from_str` would take a plus sign as well.
+/// Digits only: `u64::from_str` would take a plus sign as well. What does not fit lies beyond any blob, as does the
+/// greatest number that fits.
 fn number(text: &str) -> Number {
     if text.is_empty() {
         return Number::None;
@@ -81,7 +82,7 @@ fn number(text: &str) -> Number {
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Number::Bad;
     }
-    text.parse().map_or(Number::Bad, Number::Some)
+    Number::Some(text.parse().unwrap_or(u64::MAX))
 }
 
 /// The `Content-Range` of an upload's chunk: `first-last`, both included (distribution-spec, "Pushing a blob in
@@ -171,7 +172,9 @@ mod tests {
             ("bytes=+1-2", Err(())),
             ("bytes=--5", Err(())),
             ("bytes=1-2-3", Err(())),
-            ("bytes=0-18446744073709551616", Err(())),
+            ("bytes=0-18446744073709551616", Ok(Some(ByteRange::FromTo(0, u64::MAX)))),
+            ("bytes=99999999999999999999-", Ok(Some(ByteRange::From(u64::MAX)))),
+            ("bytes=-99999999999999999999", Ok(Some(ByteRange::Last(u64::MAX)))),
         ];
         for (header, want) in cases {
             let got = ByteRange::parse(header);
@@ -193,6 +196,8 @@ mod tests {
             (ByteRange::From(0), 10, Some(0..10)),
             (ByteRange::From(9), 10, Some(9..10)),
             (ByteRange::From(10), 10, None),
+            (ByteRange::From(u64::MAX), 10, None),
+            (ByteRange::FromTo(u64::MAX, u64::MAX), 10, None),
             (ByteRange::Last(3), 10, Some(7..10)),
             (ByteRange::Last(99), 10, Some(0..10)),
             (ByteRange::Last(0), 10, None),
@@ -222,6 +227,7 @@ mod tests {
             ("a-b", None),
             ("bytes10-19", None),
             ("0-18446744073709551615", None),
+            ("0-99999999999999999999", None),
         ];
         for (header, want) in cases {
             let got = ContentRange::parse(header);

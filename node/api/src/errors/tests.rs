@@ -4,7 +4,7 @@ use super::{ApiError, respond};
 use crate::route::RouteError;
 use http_body_util::BodyExt;
 use portolan_auth::Denied;
-use portolan_oci::{Digest, ErrorBody, Reference, RepoName};
+use portolan_oci::{ByteRange, ContentRange, Digest, ErrorBody, Reference, RepoName, Tag};
 use portolan_registry::{PendingBlob, RegistryError};
 
 /// A failure, its status, its code, and a header.
@@ -50,6 +50,9 @@ async fn each_failure_has_its_status_code_and_header() {
         (RouteError::NoSuchPath.into(), 404, "UNSUPPORTED", None),
         (RouteError::Method { allow: "GET" }.into(), 405, "UNSUPPORTED", Some(("allow", "GET"))),
         (RouteError::Missing("digest").into(), 400, "DIGEST_INVALID", None),
+        (RouteError::NoTag("-".parse::<Tag>().unwrap_err()).into(), 404, "MANIFEST_UNKNOWN", None),
+        (ByteRange::parse("x").unwrap_err().into(), 416, "RANGE_INVALID", None),
+        (ContentRange::parse("x").unwrap_err().into(), 400, "BLOB_UPLOAD_INVALID", None),
         (
             Denied::NeedsAdminToken.into(),
             401,

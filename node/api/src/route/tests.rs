@@ -69,8 +69,8 @@ fn a_malformed_part_gets_its_code() {
         ("GET", "a/../b/manifests/latest".to_owned(), ErrorCode::NameInvalid),
         ("GET", "a\0b/manifests/latest".to_owned(), ErrorCode::NameInvalid),
         ("GET", format!("{long}/manifests/latest"), ErrorCode::NameInvalid),
-        ("GET", "a/manifests/.latest".to_owned(), ErrorCode::TagInvalid),
-        ("GET", "a/manifests/".to_owned(), ErrorCode::TagInvalid),
+        ("PUT", "a/manifests/.latest".to_owned(), ErrorCode::TagInvalid),
+        ("DELETE", "a/manifests/".to_owned(), ErrorCode::TagInvalid),
         ("PUT", format!("a/manifests/{}", "t".repeat(129)), ErrorCode::TagInvalid),
         ("GET", "a/manifests/sha256:12".to_owned(), ErrorCode::DigestInvalid),
         ("GET", "a/manifests/md5:HEX".to_owned(), ErrorCode::DigestInvalid),
@@ -87,6 +87,13 @@ fn a_malformed_part_gets_its_code() {
             Err(RouteError::Invalid(invalid)) => assert_eq!(invalid.code(), code, "{method} {target}"),
             other => panic!("{method} {target}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn reading_what_no_tag_is_called_finds_no_manifest() {
+    for (method, target) in [("GET", "a/manifests/.latest"), ("HEAD", "a/manifests/.latest"), ("GET", "a/manifests/")] {
+        assert!(matches!(ask(method, target), Err(RouteError::NoTag(_))), "{method} {target}");
     }
 }
 

@@ -21,15 +21,18 @@ async fn ranges_are_honoured_ignored_or_refused() {
         ("lines=1-2", 200, Some(0..1_000_000)),
         ("bytes=1000000-", 416, None),
         ("bytes=-0", 416, None),
-        ("bytes=9-5", 400, None),
-        ("bytes=x", 400, None),
+        ("bytes=99999999999999999999-", 416, None),
+        ("bytes=999990-99999999999999999999", 206, Some(999_990..1_000_000)),
+        ("bytes=9-5", 416, None),
+        ("bytes=x", 416, None),
     ];
     for (range, status, want) in cases {
         let got = client.ask("GET", &target).header("Range", range).send().await.unwrap();
         assert_eq!(got.status(), status, "{range}");
         let Some(want) = want else {
-            if status == 416 {
-                assert_eq!(header(&got, "Content-Range"), "bytes */1000000", "{range}");
+            // What is no range at all is refused before anybody looks how long the blob is.
+            if let Some(size) = got.headers().get("Content-Range") {
+                assert_eq!(size, "bytes */1000000", "{range}");
             }
             refused(got, status, "RANGE_INVALID").await;
             continue;

@@ -181,3 +181,28 @@ async fn the_same_blob_twice_is_one_file() {
     assert_eq!(files.filter(|name| name.starts_with(&hex) && !name.ends_with(".sum")).count(), 1);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_refusal_before_the_end_of_the_body_says_whether_the_connection_ends() {
+    let server = Server::start().await;
+    let target = "/v2/a/blobs/uploads/1.01ARZ3NDEKTSV4RRFFQ69G5FAV";
+    // What is in the body must never be taken for a request, whether the client goes on sending it or not.
+    let smuggled = "GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    for (head, body) in [
+        (format!("PATCH {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", smuggled.len()), &smuggled[..]),
+        (format!("PATCH {target} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"), ""),
+    ] {
+        let mut stream = TcpStream::connect(server.ports(1).public).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The answer may come, and the connection end, before all of it is written.
+        let _ = stream.write_all(body.as_bytes()).await;
+        let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+        while let Ok(read @ 1..) = stream.read(&mut piece).await {
+            answer.extend_from_slice(&piece[..read]);
+        }
+        let answer = String::from_utf8(answer).unwrap().to_lowercase();
+        assert!(answer.starts_with("http/1.1 404") && answer.contains("connection: close"), "{answer}");
+        assert_eq!(answer.matches("http/1.1").count(), 1, "{answer}");
+    }
+    server.stop().await;
+}
