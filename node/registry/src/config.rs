@@ -63,6 +63,9 @@ pub struct Limits {
     pub page_entries: usize,
     /// The largest page of referrers, in entries: each carries its annotations.
     pub referrers_entries: usize,
+    /// What the entries of a page of referrers may weigh, in bytes: their annotations, or the manifests that had to be
+    /// read for them. Common clients take no longer answer than 4 MiB. A page always has one entry.
+    pub referrers_bytes: u64,
     /// Public connections at once; more wait in the listen queue.
     pub connections: usize,
     /// Public requests at once; more get 429.
@@ -77,6 +80,7 @@ impl Default for Limits {
             manifest_bytes: 4 << 20,
             page_entries: 10_000,
             referrers_entries: 500,
+            referrers_bytes: 3 << 20,
             connections: 4096,
             requests: 2048,
             header_timeout_ms: 30_000,

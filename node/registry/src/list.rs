@@ -3,8 +3,11 @@
 use crate::clock::Stale;
 use crate::error::RegistryError;
 use crate::fresh::Confirmed;
+use crate::push::length;
 use crate::registry::Registry;
+use portolan_meta::limits::MANIFEST_FACT_BYTES;
 use portolan_meta::query;
+use portolan_meta::row::ReferrerRow;
 use portolan_meta::view::View;
 use portolan_oci::manifest;
 use portolan_oci::{Digest, RepoName, Tag};
@@ -83,17 +86,19 @@ impl Registry {
         let limit = self.config.limits.referrers_entries.max(1);
         let mut listing = confirmed.view.read(|view| {
             let rows = query::referrers(view, repo, subject, artifact_type, after, limit + 1)?;
-            let entries = rows
-                .into_iter()
-                .map(|(digest, row)| Referrer {
-                    digest,
-                    media_type: row.media_type,
-                    size: row.size,
-                    artifact_type: row.artifact_type,
-                    annotations: row.annotations,
-                })
-                .collect();
-            let mut listing = cut(entries, limit, confirmed.stale);
+            let more = rows.len() > limit;
+            let (mut entries, mut room) = (Vec::new(), self.config.limits.referrers_bytes);
+            let mut listing = Listing { entries: Vec::new(), more, stale: confirmed.stale };
+            for (digest, row) in rows.into_iter().take(limit) {
+                let (referrer, cost) = referrer(view, repo, digest, row)?;
+                if cost > room && !entries.is_empty() {
+                    listing.more = true;
+                    break;
+                }
+                room = room.saturating_sub(cost);
+                entries.push(referrer);
+            }
+            listing.entries = entries;
             if !listing.more {
                 listing.entries.extend(under_fallback_tag(view, repo, subject, artifact_type)?);
             }
@@ -107,6 +112,28 @@ impl Registry {
         let most = self.config.limits.page_entries.max(1);
         n.map_or(most, |n| n.min(most))
     }
+}
+
+/// An entry of a list of referrers, and how many bytes it cost to make.
+fn referrer(
+    view: &dyn View,
+    repo: &RepoName,
+    digest: Digest,
+    row: ReferrerRow,
+) -> Result<(Referrer, u64), RegistryError> {
+    let ReferrerRow { media_type, size, artifact_type, annotations } = row;
+    let mut referrer = Referrer { digest, media_type, size, artifact_type, annotations };
+    // Annotations too long for a row are only in the manifest, which is longer still.
+    if !referrer.annotations.is_empty() || size <= MANIFEST_FACT_BYTES as u64 {
+        let cost = length(&referrer.annotations) as u64;
+        return Ok((referrer, cost));
+    }
+    if let Some(whole) = query::manifest(view, repo, &digest)?
+        && let Ok(parsed) = manifest::parse(Some(&whole.row.media_type), &whole.bytes)
+    {
+        referrer.annotations = parsed.annotations;
+    }
+    Ok((referrer, size))
 }
 
 /// One entry more than the page was asked for, to know whether there are more. A page of nothing has no next one.

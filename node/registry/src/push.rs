@@ -7,14 +7,14 @@ use crate::registry::Registry;
 use bytes::Bytes;
 use portolan_meta::command::{Command, ManifestBytes, PutManifest};
 use portolan_meta::id::NodeId;
-use portolan_meta::limits::{MANIFEST_BYTES, MANIFEST_INLINE_BYTES, MANIFEST_PART_BYTES};
+use portolan_meta::limits::{MANIFEST_BYTES, MANIFEST_FACT_BYTES, MANIFEST_INLINE_BYTES, MANIFEST_PART_BYTES};
 use portolan_meta::outcome::{Outcome, Refusal};
 use portolan_meta::query;
 use portolan_meta::row::{Child, ChildKind};
 use portolan_oci::manifest::{self, ParsedManifest};
 use portolan_oci::{Digest, Reference, RepoName, Tag};
 use portolan_replication::SettleError;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
 /// A manifest as the client sends it.
@@ -143,7 +143,8 @@ impl Registry {
     }
 }
 
-/// The parsed facts that the state machine works on; it never parses a manifest itself.
+/// The parsed facts that the state machine works on; it never parses a manifest itself. Annotations that would make the
+/// log entry too long stay in the manifest's bytes, where a list of referrers finds them.
 fn facts(
     repo: &RepoName,
     digest: Digest,
@@ -162,6 +163,9 @@ fn facts(
         .map(|(child, kind)| Child { digest: child.digest, size: child.size, kind })
         .collect();
     let mut unique = BTreeSet::new();
+    let names = parsed.media_type.len() + parsed.artifact_type.as_ref().map_or(0, String::len);
+    let annotations =
+        if names + length(&parsed.annotations) <= MANIFEST_FACT_BYTES { parsed.annotations } else { BTreeMap::new() };
     PutManifest {
         repo: repo.clone(),
         digest,
@@ -171,8 +175,13 @@ fn facts(
         children,
         subject: parsed.subject.map(|subject| subject.digest),
         artifact_type: parsed.artifact_type,
-        annotations: parsed.annotations,
+        annotations,
         tags: tags.into_iter().filter(|tag| unique.insert(tag.clone())).collect(),
         by,
     }
+}
+
+/// How long annotations are together, in bytes.
+pub(crate) fn length(annotations: &BTreeMap<String, String>) -> usize {
+    annotations.iter().map(|(key, value)| key.len() + value.len()).sum()
 }

@@ -164,16 +164,32 @@ fn warnings(rows: &[NodeRow], status: &Status) -> Vec<String> {
     if voters > 0 && voters.is_multiple_of(2) {
         warnings.push(format!("{voters} voters: an even number survives no more than one fewer"));
     }
-    let mut full: BTreeMap<&str, usize> = BTreeMap::new();
-    for row in rows {
-        let count = full.entry(&row.region).or_default();
-        *count += usize::from(row.role == Role::Full);
+    warnings.extend(single_copies(rows));
+    warnings
+}
+
+/// Where a push is acknowledged with one copy, and why (`portolan_meta::placement::default_ack`).
+fn single_copies(rows: &[NodeRow]) -> Vec<String> {
+    let mut regions: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.role == Role::Full && row.state != NodeState::Out) {
+        let (full, up) = regions.entry(&row.region).or_default();
+        *full += 1;
+        *up += usize::from(row.state == NodeState::Up);
     }
-    let alone: Vec<&str> = full.iter().filter(|(_, count)| **count == 1).map(|(region, _)| *region).collect();
+    let alone: Vec<&str> = regions.iter().filter(|(_, (full, _))| *full == 1).map(|(region, _)| *region).collect();
+    let left: Vec<&str> =
+        regions.iter().filter(|(_, (full, up))| *full > 1 && *up == 1).map(|(region, _)| *region).collect();
+    let mut warnings = Vec::new();
     if !alone.is_empty() {
         warnings.push(format!(
             "one full node in {}: a push there is acknowledged with one copy until others have fetched it",
             alone.join(", ")
+        ));
+    }
+    if !left.is_empty() {
+        warnings.push(format!(
+            "one full node left up in {}: a push there is acknowledged with one copy until another is back",
+            left.join(", ")
         ));
     }
     warnings
@@ -222,9 +238,11 @@ mod tests {
     fn warnings_name_what_is_wrong_and_nothing_else() {
         use NodeState::{Down, Up};
         let two = |state| vec![row(1, "eu", Up), row(2, "eu", state), row(3, "eu", Up)];
-        let cases: [(_, _, &[&str]); 5] = [
+        let left = || vec![row(1, "eu", Up), row(2, "eu", Down)];
+        let cases: [(_, _, &[&str]); 6] = [
             (two(Up), status(Some(1), &[1, 2, 3]), &[]),
             (two(Down), status(Some(1), &[1, 2, 3]), &["n2 is down"]),
+            (left(), status(Some(1), &[1]), &["n2 is down", "one full node left up in eu"]),
             (two(Up), status(None, &[1, 2, 3]), &["no leader"]),
             (two(Up), status(Some(1), &[1, 2]), &["2 voters"]),
             (vec![row(1, "eu", Up), row(2, "us", Up)], status(Some(1), &[1]), &["one full node in eu, us"]),

@@ -2,6 +2,7 @@
 
 use crate::support::{IMAGE, INDEX, Server, descriptor, header, manifest, refused};
 use portolan_oci::Digest;
+use portolan_registry::testing::Setup;
 use serde_json::{Value, json};
 
 /// Follows the links of a list; returns what each page held.
@@ -112,5 +113,43 @@ async fn referrers_under_the_fallback_tag_are_served_too() {
         let body: Value = client.get(&format!("/v2/a/referrers/{subject}{query}")).await.json().await.unwrap();
         assert_eq!(body["manifests"].as_array().unwrap().len(), count, "{query}: {body}");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn annotations_too_long_for_the_log_are_kept_and_listed_page_by_page() {
+    let mut setup = Setup::default();
+    setup.registry.limits.referrers_bytes = 400_000;
+    let server = Server::with(setup).await;
+    let client = server.client(1);
+    let (subject, subject_bytes) = client.push_image("a", "t", 1).await;
+    client.push_blob("a", b"{}").await;
+    let long = "x".repeat(150_000);
+    let mut want = Vec::new();
+    for name in ["one", "two", "three", "four", "five"] {
+        let mut image = manifest(b"{}", &[]);
+        image["annotations"] = json!({"name": name, "long": long});
+        image["subject"] = descriptor(IMAGE, &subject_bytes);
+        let bytes = image.to_string().into_bytes();
+        let put = client.put_manifest("a", name, IMAGE, bytes.clone()).await;
+        assert_eq!(put.status(), 201, "{name}");
+        assert_eq!(client.get(&format!("/v2/a/manifests/{name}")).await.bytes().await.unwrap(), bytes);
+        want.push((Digest::sha256_of(&bytes).to_string(), image["annotations"].clone()));
+    }
+    want.sort_by(|left, right| left.0.cmp(&right.0));
+    let (mut target, mut got, mut pages) = (format!("/v2/a/referrers/{subject}"), Vec::new(), 0);
+    loop {
+        let page = client.get(&target).await;
+        let link = page.headers().get("Link").map(|link| link.to_str().unwrap().to_owned());
+        let body: Value = page.json().await.unwrap();
+        let entries = body["manifests"].as_array().unwrap().iter();
+        got.extend(entries.map(|entry| (entry["digest"].as_str().unwrap().to_owned(), entry["annotations"].clone())));
+        pages += 1;
+        let Some(link) = link else { break };
+        link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).unwrap().clone_into(&mut target);
+        assert!(pages < 10, "the links go in a circle");
+    }
+    assert!(got == want, "the list lacks annotations");
+    assert_eq!(pages, 3);
     server.stop().await;
 }
