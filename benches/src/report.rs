@@ -5,35 +5,36 @@ use serde::Serialize;
 
 /// One measured quantity over its repetitions.
 #[derive(Debug, Serialize)]
-pub(crate) struct Figure {
+pub struct Figure {
     /// What was measured.
-    pub(crate) name: String,
+    pub name: String,
     /// In which unit.
-    pub(crate) unit: &'static str,
+    pub unit: &'static str,
     /// Every repetition, in order.
-    pub(crate) values: Vec<f64>,
+    pub values: Vec<f64>,
 }
 
 /// All figures of a run.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Report {
-    figures: Vec<Figure>,
+pub struct Report {
+    /// In the order of measuring.
+    pub figures: Vec<Figure>,
 }
 
 impl Report {
     /// Adds a figure.
-    pub(crate) fn add(&mut self, name: impl Into<String>, unit: &'static str, values: Vec<f64>) {
+    pub fn add(&mut self, name: impl Into<String>, unit: &'static str, values: Vec<f64>) {
         self.figures.push(Figure { name: name.into(), unit, values });
     }
 
     /// Adds the ratio of two series, pair by pair: both were measured in turn in the same run.
-    pub(crate) fn add_ratio(&mut self, name: impl Into<String>, ours: &[f64], theirs: &[f64]) {
+    pub fn add_ratio(&mut self, name: impl Into<String>, ours: &[f64], theirs: &[f64]) {
         let ratios = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
         self.add(name, "ratio", ratios);
     }
 
     /// Prints the table.
-    pub(crate) fn print(&self) {
+    pub fn print(&self) {
         let mut table = Table::new();
         table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(["figure", "unit", "min", "median", "max", "runs"]);
         for figure in &self.figures {
@@ -50,7 +51,7 @@ impl Report {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
+        #[expect(clippy::print_stdout, reason = "the table is what these programs are for")]
         {
             println!("{table}");
         }

@@ -1,6 +1,6 @@
 //! The scenarios.
 
-use crate::peer::DockerRegistry;
+use crate::peer::Peer;
 use crate::process;
 use crate::report::Report;
 use crate::transfer::{self, Payload};
@@ -18,7 +18,7 @@ fn progress(what: &'static str, steps: usize) -> ProgressBar {
 }
 
 /// From `portolan dev` to ready, and each node's memory when nothing happens.
-pub(crate) async fn start(report: &mut Report, repetitions: usize) -> Result<()> {
+pub async fn start(report: &mut Report, repetitions: usize) -> Result<()> {
     let bar = progress("start", repetitions);
     let (mut seconds, mut idle) = (Vec::new(), Vec::new());
     for _ in 0..repetitions {
@@ -38,7 +38,7 @@ pub(crate) async fn start(report: &mut Report, repetitions: usize) -> Result<()>
 }
 
 /// Peak memory of each node while one large blob goes in at the first and out at the last and the first.
-pub(crate) async fn memory(report: &mut Report, size_mib: u64) -> Result<()> {
+pub async fn memory(report: &mut Report, size_mib: u64) -> Result<()> {
     let bar = progress("memory", 3);
     let mut cluster = Cluster::start(Options::default()).await?;
     let payload = Payload::seeded(42, size_mib);
@@ -83,10 +83,10 @@ impl Series {
 }
 
 /// Push and pull of one large layer through one node, in turn with docker-registry, new bytes each time.
-pub(crate) async fn transfer(report: &mut Report, repetitions: usize, size_mib: u64) -> Result<()> {
+pub async fn transfer(report: &mut Report, repetitions: usize, size_mib: u64) -> Result<()> {
     let bar = progress("transfer", repetitions);
     let mut cluster = Cluster::start(Options { regions: vec!["solo"], ..Options::default() }).await?;
-    let peer = DockerRegistry::start().await?;
+    let peer = Peer::docker_registry().await?;
     let (address, pid) = (cluster.nodes()[0].registry.clone(), cluster.nodes()[0].pid);
     let (mut ours, mut theirs) = (Series::default(), Series::default());
     for repetition in 0..repetitions {
@@ -112,7 +112,7 @@ pub(crate) async fn transfer(report: &mut Report, repetitions: usize, size_mib: 
 }
 
 /// From SIGKILL of the leader to the first push that another node accepts.
-pub(crate) async fn failover(report: &mut Report, repetitions: usize) -> Result<()> {
+pub async fn failover(report: &mut Report, repetitions: usize) -> Result<()> {
     let bar = progress("failover", repetitions);
     let mut cluster = Cluster::start(Options::default()).await?;
     let mut seconds = Vec::new();

@@ -7,44 +7,96 @@ use portolan_chaos_tests::image::{self, Blob};
 use portolan_oci::{Algorithm, Digest, Hasher};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
+use reqwest::Body;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
+/// The chunk of a chunked push, in MiB.
+const CHUNK_MIB: usize = 16;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// A blob in memory, in chunks of 1 MiB that are shared and never copied.
-pub(crate) struct Payload {
+pub struct Payload {
     chunks: Vec<Bytes>,
     digest: Digest,
+    size: u64,
+}
+
+/// The ways in which the specification lets a blob be pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// POST, then PUT with all bytes.
+    Monolithic,
+    /// POST, a PATCH with `Content-Range` per 16 MiB, PUT.
+    Chunked,
+    /// POST, one PATCH of unknown length, PUT: what docker does.
+    Streamed,
+}
+
+impl Way {
+    /// How it is called in a report.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Monolithic => "monolithic",
+            Self::Chunked => "chunked",
+            Self::Streamed => "streamed",
+        }
+    }
 }
 
 impl Payload {
     /// A seeded blob of so many MiB.
-    pub(crate) fn seeded(seed: u64, size_mib: u64) -> Self {
+    #[must_use]
+    pub fn seeded(seed: u64, size_mib: u64) -> Self {
+        Self::of_bytes(seed, size_mib << 20)
+    }
+
+    /// A seeded blob of so many bytes.
+    #[must_use]
+    pub fn of_bytes(seed: u64, size: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let mut hasher = Hasher::new(Algorithm::Sha256);
-        let chunks = (0..size_mib)
-            .map(|_| {
-                let mut chunk = vec![0; MIB];
-                random.fill_bytes(&mut chunk);
-                hasher.update(&chunk);
-                Bytes::from(chunk)
-            })
-            .collect();
-        Self { chunks, digest: hasher.finish() }
+        let mut chunks = Vec::new();
+        let mut left = usize::try_from(size).unwrap_or(usize::MAX);
+        while left > 0 {
+            let mut chunk = vec![0; left.min(MIB)];
+            left -= chunk.len();
+            random.fill_bytes(&mut chunk);
+            hasher.update(&chunk);
+            chunks.push(Bytes::from(chunk));
+        }
+        Self { chunks, digest: hasher.finish(), size }
     }
 
     /// Its length in bytes.
-    pub(crate) fn len(&self) -> u64 {
-        (self.chunks.len() * MIB) as u64
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its digest.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn chunks(&self) -> &[Bytes] {
+        &self.chunks
+    }
+
+    fn body(chunks: &[Bytes]) -> Body {
+        let owned = chunks.to_vec();
+        Body::wrap_stream(futures::stream::iter(owned.into_iter().map(Ok::<_, std::io::Error>)))
     }
 }
 
 /// Pushes a single-layer image and gives the seconds from the first request to the manifest's 201.
-pub(crate) async fn push(address: &str, repo: &str, payload: &Payload) -> Result<f64> {
+pub async fn push(address: &str, repo: &str, payload: &Payload) -> Result<f64> {
     let registry = Registry::new(address, LIMIT);
-    let http = reqwest::Client::new();
     let layer = payload.digest.to_string();
     let config = Blob::new(
         json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [layer]}})
@@ -56,31 +108,56 @@ pub(crate) async fn push(address: &str, repo: &str, payload: &Payload) -> Result
             "schemaVersion": 2,
             "mediaType": image::MANIFEST,
             "config": {"mediaType": image::CONFIG, "digest": config.digest.to_string(), "size": config.bytes.len()},
-            "layers": [{"mediaType": image::LAYER, "digest": layer, "size": payload.len()}],
+            "layers": [{"mediaType": image::LAYER, "digest": layer, "size": payload.size}],
         })
         .to_string()
         .into_bytes(),
     );
     let started = Instant::now();
-    let base = format!("http://{address}");
-    let start = http.post(format!("{base}/v2/{repo}/blobs/uploads/")).send().await?.error_for_status()?;
-    let session = location(&base, &start)?;
-    let chunks = payload.chunks.clone();
-    let body = futures::stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>));
-    let patch = http.patch(session).header("content-length", payload.len()).body(reqwest::Body::wrap_stream(body));
-    let session = location(&base, &patch.send().await?.error_for_status()?)?;
-    let separator = if session.contains('?') { '&' } else { '?' };
-    let put = http.put(format!("{session}{separator}digest={layer}")).send().await?;
-    if put.status() != 201 {
-        return Err(format!("{address}: the layer got {}: {}", put.status(), put.text().await?).into());
-    }
+    push_blob(address, repo, payload, Way::Streamed).await?;
     registry.push_blob(repo, &config).await?;
     registry.push_manifest(repo, "v1", image::MANIFEST, &manifest).await?;
     Ok(started.elapsed().as_secs_f64())
 }
 
+/// Pushes one blob in one of the ways and gives its length.
+///
+/// # Errors
+/// When it is not acknowledged.
+pub async fn push_blob(address: &str, repo: &str, payload: &Payload, way: Way) -> Result<u64> {
+    let (http, base) = (reqwest::Client::new(), format!("http://{address}"));
+    let start = http.post(format!("{base}/v2/{repo}/blobs/uploads/")).send().await?.error_for_status()?;
+    let mut session = location(&base, &start)?;
+    let mut last = Vec::new();
+    match way {
+        Way::Monolithic => last = payload.chunks.clone(),
+        Way::Chunked => {
+            let mut offset = 0;
+            for chunk in payload.chunks.chunks(CHUNK_MIB) {
+                let length: usize = chunk.iter().map(Bytes::len).sum();
+                let range = format!("{offset}-{}", offset + length - 1);
+                let patch = http.patch(&session).header("content-range", range).header("content-length", length);
+                session = location(&base, &patch.body(Payload::body(chunk)).send().await?.error_for_status()?)?;
+                offset += length;
+            }
+        }
+        Way::Streamed => {
+            let patch = http.patch(&session).body(Payload::body(&payload.chunks));
+            session = location(&base, &patch.send().await?.error_for_status()?)?;
+        }
+    }
+    let separator = if session.contains('?') { '&' } else { '?' };
+    let length: usize = last.iter().map(Bytes::len).sum();
+    let put = http.put(format!("{session}{separator}digest={}", payload.digest)).header("content-length", length);
+    let put = put.body(Payload::body(&last)).send().await?;
+    if put.status() != 201 {
+        return Err(format!("{address}: the blob got {}: {}", put.status(), put.text().await?).into());
+    }
+    Ok(payload.size)
+}
+
 /// Pulls the layer and gives the seconds until its last byte; counts bytes, as a client that writes to disk would.
-pub(crate) async fn pull(address: &str, repo: &str, payload: &Payload) -> Result<f64> {
+pub async fn pull(address: &str, repo: &str, payload: &Payload) -> Result<f64> {
     let started = Instant::now();
     let url = format!("http://{address}/v2/{repo}/blobs/{}", payload.digest);
     let mut answer = reqwest::Client::new().get(url).send().await?.error_for_status()?;
@@ -88,14 +165,14 @@ pub(crate) async fn pull(address: &str, repo: &str, payload: &Payload) -> Result
     while let Some(chunk) = answer.chunk().await? {
         length += chunk.len() as u64;
     }
-    if length != payload.len() {
-        return Err(format!("{address}: {length} bytes instead of {}", payload.len()).into());
+    if length != payload.size {
+        return Err(format!("{address}: {length} bytes instead of {}", payload.size).into());
     }
     Ok(started.elapsed().as_secs_f64())
 }
 
 /// Pulls the layer once more and compares its digest.
-pub(crate) async fn verify(address: &str, repo: &str, payload: &Payload) -> Result<()> {
+pub async fn verify(address: &str, repo: &str, payload: &Payload) -> Result<()> {
     let url = format!("http://{address}/v2/{repo}/blobs/{}", payload.digest);
     let mut answer = reqwest::Client::new().get(url).send().await?.error_for_status()?;
     let mut hasher = Hasher::new(Algorithm::Sha256);

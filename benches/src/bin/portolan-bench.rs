@@ -1,14 +1,8 @@
 //! Measurements of whole processes: how fast a cluster starts, what it weighs, how fast blobs go in and out beside
-//! Debian's docker-registry, how long a failover keeps pushes waiting. In reading order: [`report`] collects figures,
-//! [`process`] reads `/proc`, [`transfer`] moves blobs, [`peer`] runs the registry beside us, [`scenario`] measures.
-
-mod peer;
-mod process;
-mod report;
-mod scenario;
-mod transfer;
+//! Debian's docker-registry, how long a failover keeps pushes waiting.
 
 use clap::Parser;
+use portolan_benches::{report, scenario};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
