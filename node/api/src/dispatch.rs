@@ -5,7 +5,7 @@ use crate::errors::{ApiError, respond};
 use crate::gate::{Gate, RequestId, gated};
 use crate::meter::Label;
 use crate::query::{Query, decode};
-use crate::route::{RouteError, admin as admin_route, handler_label, registry as registry_route};
+use crate::route::{RouteError, admin as admin_route, registry as registry_route};
 use crate::{admin, base, blobs, headers, listing, manifests, uploads};
 use axum::Router;
 use axum::body::Body;
@@ -79,7 +79,7 @@ async fn serve(
     }
     let id = request_id(&request);
     if let Some(label) = request.extensions().get::<Label>() {
-        label.set(handler_label(&action));
+        label.set(&action);
     }
     let (parts, body) = request.into_parts();
     let call = Call { registry: Arc::clone(&api.registry), parts, query, body, identity };

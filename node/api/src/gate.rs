@@ -11,6 +11,7 @@ use http::{HeaderValue, Response, Version};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
+use tracing::field::Empty;
 use ulid::Ulid;
 
 /// The longest request id that is taken over from a client.
@@ -50,7 +51,7 @@ pub(crate) async fn gated(State(gate): State<Arc<Gate>>, mut request: Request, n
             request.extensions_mut().insert(RequestId(Arc::clone(&id)));
             request.extensions_mut().insert(meter.label());
             let request = request.map(|body| Body::new(received.clone().count(body)));
-            let span = tracing::info_span!("request", request_id = %id);
+            let span = tracing::info_span!("request", request_id = %id, repo = Empty, reference = Empty);
             next.run(request).instrument(span).await
         }
         Err(_) => respond(&ApiError::Busy { limit: gate.limit }, &id),

@@ -1,8 +1,11 @@
 //! Measures a request from its head to the last byte of its response, under the names that existing dashboards know.
 
+use crate::route::{handler_label, reference};
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
+use portolan_auth::Action;
+use portolan_oci::RepoName;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -27,13 +30,30 @@ pub(crate) struct Meter {
     whole: bool,
 }
 
-/// The `handler` label: known once the request is routed, and from then on the request counts as in flight.
+/// What a request is about: known once it is routed, and from then on it counts as in flight.
 #[derive(Clone, Default)]
-pub(crate) struct Label(Arc<OnceLock<&'static str>>);
+pub(crate) struct Label(Arc<OnceLock<About>>);
+
+/// A routed request.
+struct About {
+    /// The `handler` label of the metrics.
+    handler: &'static str,
+    repo: Option<RepoName>,
+    /// The tag, digest or upload session.
+    reference: Option<String>,
+}
 
 impl Label {
-    pub(crate) fn set(&self, handler: &'static str) {
-        if self.0.set(handler).is_ok() {
+    pub(crate) fn set(&self, action: &Action) {
+        let (handler, repo, reference) = (handler_label(action), action.repo().cloned(), reference(action));
+        let span = tracing::Span::current();
+        if let Some(repo) = &repo {
+            span.record("repo", tracing::field::display(repo));
+        }
+        if let Some(reference) = &reference {
+            span.record("reference", reference.as_str());
+        }
+        if self.0.set(About { handler, repo, reference }).is_ok() {
             metrics::gauge!("registry_http_in_flight_requests", "handler" => handler).increment(1.0);
         }
     }
@@ -146,8 +166,9 @@ impl Drop for Meter {
         let method = method_label(&self.method);
         let received = self.received.bytes.load(Ordering::Relaxed);
         let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
-        let handler = self.label.0.get().copied().unwrap_or("unknown");
-        if self.label.0.get().is_some() {
+        let about = self.label.0.get();
+        let handler = about.map_or("unknown", |about| about.handler);
+        if about.is_some() {
             metrics::gauge!("registry_http_in_flight_requests", "handler" => handler).decrement(1.0);
         }
         metrics::counter!("registry_http_requests_total",
@@ -162,6 +183,8 @@ impl Drop for Meter {
             request_id = %self.id,
             method = %self.method,
             path = %self.path,
+            repo = about.and_then(|about| about.repo.as_ref()).map(tracing::field::display),
+            reference = about.and_then(|about| about.reference.as_deref()),
             status,
             duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             received_bytes = received,
@@ -181,7 +204,8 @@ pub(crate) struct Measured<B> {
 
 impl<B: Body<Data = Bytes>> Measured<B> {
     pub(crate) fn new(body: B, mut meter: Meter, place: Option<OwnedSemaphorePermit>) -> Self {
-        meter.whole = body.is_end_stream();
+        // Nobody asks for the body of an answer to HEAD.
+        meter.whole = body.is_end_stream() || meter.method == "HEAD";
         Self { body, meter, _place: place }
     }
 }

@@ -126,6 +126,29 @@ fn session_of(method: &Method, repo: RepoName, session: &str) -> Result<Action, 
     }
 }
 
+/// The tag, digest or upload session that a request names, for the log.
+pub(crate) fn reference(action: &Action) -> Option<String> {
+    match action {
+        Action::ReadManifest { reference, .. } | Action::PutManifest { reference, .. } => Some(reference.to_string()),
+        Action::DeleteTag { tag, .. } => Some(tag.to_string()),
+        Action::DeleteManifest { digest, .. }
+        | Action::ReadBlob { digest, .. }
+        | Action::DeleteBlob { digest, .. }
+        | Action::MountBlob { digest, .. }
+        | Action::ListReferrers { subject: digest, .. } => Some(digest.to_string()),
+        Action::ReadUpload { session, .. }
+        | Action::AppendUpload { session, .. }
+        | Action::FinishUpload { session, .. }
+        | Action::CancelUpload { session, .. } => Some(session.clone()),
+        Action::Base
+        | Action::ListRepositories
+        | Action::ListTags { .. }
+        | Action::StartUpload { .. }
+        | Action::ReadAdmin { .. }
+        | Action::ChangeAdmin { .. } => None,
+    }
+}
+
 /// The `handler` label of the request metrics, as existing dashboards know it.
 pub(crate) const fn handler_label(action: &Action) -> &'static str {
     match action {

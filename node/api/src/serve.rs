@@ -64,7 +64,7 @@ where
     let stopping = CancellationToken::new();
     let builder = Arc::new(builder(limits));
     let mut connections = JoinSet::new();
-    let mut incoming = std::pin::pin!(incoming);
+    let mut incoming = Box::pin(incoming);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let next = async {
@@ -88,6 +88,8 @@ where
             },
         }
     }
+    // The port is closed before the wait: who comes now is refused at once and goes to another node.
+    drop(incoming);
     drain(connections, &stopping, limits.drain).await
 }
 

@@ -18,6 +18,7 @@ use openraft::async_runtime::WatchReceiver;
 use portolan_meta::command::Command;
 use portolan_meta::id::NodeId;
 use portolan_meta::query;
+use portolan_meta::row::NodeState;
 use portolan_store::RaftLog;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,12 +83,17 @@ impl Work {
                 (self.liveness.silence(row.id), self.liveness.seen(row.id).is_some())
             };
             let Some(state) = judge(&self.group.config, row.state, silence, answered) else { continue };
-            tracing::info!(node = %row.id, name = row.name, from = ?row.state, to = ?state, silence_ms = millis(silence), "a node changed");
+            let silence_ms = millis(silence);
+            if state == NodeState::Up {
+                tracing::info!(id = %row.id, peer = row.name, from = ?row.state, "a node is up");
+            } else {
+                tracing::warn!(id = %row.id, peer = row.name, from = ?row.state, to = ?state, silence_ms, "a node is silent");
+            }
             let command = Command::SetNodeState { node: row.id, incarnation: row.incarnation, state };
             let deadline = Instant::now() + Duration::from_millis(self.group.config.down_after_ms);
             if let Err(error) = self.proposer.propose(command, deadline).await {
                 // The next tick judges again.
-                tracing::warn!(%error, node = %row.id, "a node's state was not committed");
+                tracing::warn!(%error, peer = row.name, "a node's state was not committed");
             }
         }
     }
@@ -115,9 +121,9 @@ impl Work {
         for member in self.members.iter().filter(missing) {
             let add = self.group.raft.add_learner(member.id.0, EmptyNode {}, false);
             match timeout(Duration::from_millis(self.group.config.forwarded_timeout_ms), add).await {
-                Ok(Ok(_)) => tracing::info!(node = %member.id, name = member.name, "added a learner"),
-                Ok(Err(error)) => tracing::warn!(%error, node = %member.id, "a learner was not added"),
-                Err(_) => tracing::warn!(node = %member.id, "adding a learner found no quorum"),
+                Ok(Ok(_)) => tracing::info!(id = %member.id, peer = member.name, "added a learner"),
+                Ok(Err(error)) => tracing::warn!(%error, peer = member.name, "a learner was not added"),
+                Err(_) => tracing::warn!(peer = member.name, "adding a learner found no quorum"),
             }
         }
     }
@@ -188,16 +194,19 @@ enum Compaction {
 }
 
 /// A snapshot when the log has grown by its limit; then the log before it goes, but for what is kept for those who were
-/// away briefly, and not while somebody receives a snapshot, who will need the entries that follow it.
+/// away briefly, and not while somebody receives a snapshot, who will need the entries that follow it. What is kept
+/// goes too when it is what makes the log exceed its limit: else there would be a snapshot at every look.
 fn compaction(config: &Config, status: &Status, log_bytes: u64, transferring: bool) -> Compaction {
-    let upto = status.snapshot.saturating_sub(config.snapshot_keep_entries);
-    if upto > status.purged {
-        return if transferring { Compaction::Nothing } else { Compaction::Purge { upto } };
-    }
-    if log_bytes >= config.snapshot_log_bytes && status.applied > status.snapshot {
-        return Compaction::Snapshot;
-    }
-    Compaction::Nothing
+    let grown = log_bytes >= config.snapshot_log_bytes;
+    let (before, since) =
+        (status.snapshot.saturating_sub(status.purged), status.applied.saturating_sub(status.snapshot));
+    let upto = match status.snapshot.saturating_sub(config.snapshot_keep_entries) {
+        upto if upto > status.purged => upto,
+        _ if grown && before > since => status.snapshot,
+        _ if grown && since > 0 => return Compaction::Snapshot,
+        _ => return Compaction::Nothing,
+    };
+    if transferring { Compaction::Nothing } else { Compaction::Purge { upto } }
 }
 
 #[cfg(test)]
@@ -210,7 +219,9 @@ mod tests {
         let cases = [
             ("small", (50, 0, 0), 999, false, Compaction::Nothing),
             ("grown", (50, 0, 0), 1_000, false, Compaction::Snapshot),
-            ("nothing new since the snapshot", (50, 50, 40), 5_000, false, Compaction::Nothing),
+            ("nothing new since the snapshot", (50, 50, 50), 5_000, false, Compaction::Nothing),
+            ("what is kept is too much", (52, 50, 40), 1_000, false, Compaction::Purge { upto: 50 }),
+            ("but not during a transfer either", (52, 50, 40), 1_000, true, Compaction::Nothing),
             ("a snapshot lets the log go", (60, 50, 0), 5_000, false, Compaction::Purge { upto: 40 }),
             ("but not during a transfer", (60, 50, 0), 5_000, true, Compaction::Nothing),
             ("what is kept is kept", (60, 50, 40), 10, false, Compaction::Nothing),
