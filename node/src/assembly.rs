@@ -36,6 +36,9 @@ use tokio_util::sync::CancellationToken;
 /// How many heartbeats a leader that stops waits for another to take over: a transfer takes a few round trips.
 const HANDOVER_HEARTBEATS: u32 = 2;
 
+/// How long pushes that outlive their connection may take to be committed once nothing else is in flight.
+const UNHEARD_PUSHES: Duration = Duration::from_secs(2);
+
 /// A step of a stop that takes longer is worth a line.
 const SLOW_STAGE: Duration = Duration::from_secs(1);
 
@@ -99,6 +102,8 @@ impl Node {
         stop: &CancellationToken,
     ) -> Result<Self, Failure> {
         let materials = Materials::load(&config)?;
+        std::fs::create_dir_all(&config.node.data_dir)
+            .map_err(|source| Failure::DataDir { path: config.node.data_dir.clone(), source })?;
         let folder = DataDir::lock(&config.node.data_dir).map_err(Failure::start("locking the data folder"))?;
         let known = bootstrap::known_identity(&config, &folder)?;
         let admin = AdminToken::new(&admin::token(folder.path())?);
@@ -192,10 +197,15 @@ impl Node {
         // Another leader first: writes of other nodes then wait for no election.
         self.hand_over().await;
         stage("the public API", self.public.finish()).await;
-        stage("the registry", self.registry.shutdown()).await;
+        // A push of which the client has gone may wait for a quorum that stops as well: consensus ends that wait.
+        let mut registry = std::pin::pin!(self.registry.shutdown());
+        let patient = tokio::time::timeout(UNHEARD_PUSHES, &mut registry).await;
         stage("replication", self.replication.shutdown()).await;
         stage("the helpers", self.helpers.finish()).await;
         stage("consensus", self.consensus.shutdown()).await;
+        if patient.is_err() {
+            stage("the registry", registry).await;
+        }
         stage("the peer server", self.back.finish()).await;
         stage("the ops port", self.ops.finish()).await;
         self.peers.set_members(Vec::new());
@@ -246,7 +256,7 @@ async fn stage(part: &'static str, stopping: impl Future<Output = ()>) {
     stopping.await;
     let took = began.elapsed();
     if took > SLOW_STAGE {
-        tracing::warn!(part, took_ms = took.as_millis() as u64, "was slow to stop");
+        tracing::info!(part, took_ms = took.as_millis() as u64, "took its time to stop");
     }
 }
 
@@ -295,9 +305,9 @@ fn local_node(identity: &Identity, epoch: Option<u64>, state: &State) -> Result<
 }
 
 fn announce(config: &Config) {
-    let (node, region) = (config.node.name.as_str(), config.node.region.as_str());
+    let (name, region) = (config.node.name.as_str(), config.node.region.as_str());
     tracing::info!(
-        node,
+        name,
         region,
         public = %config.public.listen,
         peer = %config.peer.listen,

@@ -108,6 +108,18 @@ enum Finding {
     Waiting(Vec<String>),
 }
 
+impl Finding {
+    /// Whom or what is waited for.
+    fn in_words(&self, config: &Config) -> String {
+        match self {
+            Self::Waiting(reasons) => reasons.join("; "),
+            _ => {
+                config.members.first().map_or_else(String::new, |first| format!("{} to begin the cluster", first.name))
+            }
+        }
+    }
+}
+
 /// Finds out who this node is when its folder is empty, and writes it down. Asks until it knows.
 ///
 /// # Errors
@@ -136,7 +148,7 @@ pub(crate) async fn join(
             }
             Finding::Nobody | Finding::Waiting(_) => {
                 if Instant::now() >= report_at {
-                    tracing::info!(waiting = ?finding, "no cluster is known yet; still asking the listed peers");
+                    tracing::info!(waiting_for = finding.in_words(config), "no cluster is known yet; asking on");
                     report_at = Instant::now() + config.bootstrap_report;
                 }
                 stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.ok_or(Failure::Interrupted)?;

@@ -72,7 +72,7 @@ Node i (from 0, by region, then by number in the region) has its registry on por
 BASE+2000+i, and health and metrics on BASE+4100+i.
 
 Placeholders of --launcher and --address: {region} the region, {name} the node's name, {r} the region's number from 1,
-{i} the node's number in its region from 1, {n} the node's number in the cluster from 1.
+{i} the node's number in its region from 1, {id} its number in the cluster from 1.
 
 Each node's configuration is DIR/NAME/portolan.toml and its log DIR/NAME/node.log. A node that died is reported and
 not restarted; `portolan serve --config DIR/NAME/portolan.toml` brings it back.";
@@ -97,9 +97,12 @@ pub(crate) struct StatusArgs {
 /// Where client commands find the cluster.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// Any node's registry address
-    #[arg(long, value_name = "HOST:PORT", env = "PORTOLAN_SERVER", default_value = "127.0.0.1:5000")]
+    /// Any node's registry address: HOST:PORT, http://HOST:PORT or https://HOST:PORT
+    #[arg(long, value_name = "ADDRESS", env = "PORTOLAN_SERVER", default_value = "127.0.0.1:5000")]
     pub(crate) server: String,
+    /// Whom to trust at an https:// address (PEM); without it, whom this machine trusts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 #[cfg(test)]

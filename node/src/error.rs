@@ -30,8 +30,8 @@ pub(crate) enum Failure {
         "{} is empty, but the cluster knows the node {name} (it had storage {storage_uuid}).\n\
          Its data are gone, and what it voted for may not be forgotten: it must not come back under its old id.\n\
          If the folder moved, set node.data_dir to where it is now. Otherwise append a member with a new name at the \
-         end of cluster.members of every node and start this one as it:\n  \
-         PORTOLAN_NODE_NAME={name}-2 portolan serve --config {}", data_dir.display(), config.display()
+         end of cluster.members of every node, with a peer address that no other member has, and start this one as \
+         it:\n  PORTOLAN_NODE_NAME={name}-2 PORTOLAN_PEER_LISTEN=ADDRESS:PORT portolan serve --config {}", data_dir.display(), config.display()
     )]
     Rejoin {
         /// The node's name.
@@ -74,12 +74,20 @@ pub(crate) enum Failure {
     #[error("{}", Lines(.0))]
     PortsTaken(Vec<String>),
     /// A listener could not be opened.
-    #[error("cannot listen on {address} ({key}): {source}")]
+    #[error("cannot listen on {address}: {source}; free it, or set {key} to another address")]
     Listen {
         /// Which setting.
         key: &'static str,
         /// The address.
         address: std::net::SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The data folder cannot be made or entered.
+    #[error("node.data_dir {} cannot be used: {source}", path.display())]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
         /// Why.
         source: io::Error,
     },
@@ -125,6 +133,9 @@ pub(crate) enum Failure {
         /// What was still missing.
         waiting: String,
     },
+    /// It is in the log already, which is all that a service's output is to hold.
+    #[error("{0}")]
+    Logged(Box<Failure>),
     /// A stop was asked for in the middle.
     #[error("stopped before it was done")]
     Interrupted,
@@ -238,6 +249,15 @@ impl Failure {
         }
     }
 
+    /// Whether nothing is left to say: it is in the log, or whoever read the output has gone.
+    pub(crate) fn is_told(&self) -> bool {
+        match self {
+            Self::Logged(_) => true,
+            Self::Output(error) => error.kind() == io::ErrorKind::BrokenPipe,
+            _ => false,
+        }
+    }
+
     /// 2 for wrong usage or configuration, 1 for everything else.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
@@ -249,7 +269,10 @@ impl Failure {
             | Self::Usage(_)
             | Self::PortsTaken(_)
             | Self::Tls { .. } => ExitCode::from(2),
+            Self::Client(error) if error.is_wrong_usage() => ExitCode::from(2),
+            Self::Logged(failure) => failure.exit_code(),
             Self::Listen { .. }
+            | Self::DataDir { .. }
             | Self::Start { .. }
             | Self::ShutdownTimeout(_)
             | Self::PartEnded(_)

@@ -3,10 +3,14 @@
 use crate::config::Config;
 use crate::error::{Failure, chain};
 use futures::{Stream, StreamExt};
+use portolan_peer::tls::{SERVER_NAME, TlsError};
 use portolan_peer::{Connector, TlsAcceptor, TlsConnector, TlsMaterial};
-use rustls::ServerConfig;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{CertificateError, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -39,9 +43,19 @@ impl Materials {
         let read = |path: &Path| std::fs::read(path).map_err(Failure::file(path));
         let peer = &config.peer;
         let material = TlsMaterial { ca: read(&peer.ca)?, cert: read(&peer.cert)?, key: read(&peer.key)? };
-        let wrong = |error: portolan_peer::tls::TlsError| Failure::Tls { table: "peer", reason: chain(&error) };
+        let wrong = |error: portolan_peer::tls::TlsError| {
+            let reason = match error {
+                TlsError::Rustls(rustls::Error::InconsistentKeys(_)) => {
+                    "peer.key is not the key of peer.cert".to_owned()
+                }
+                error => chain(&error),
+            };
+            Failure::Tls { table: "peer", reason }
+        };
+        let connector = TlsConnector::new(&material).map_err(wrong)?;
+        check_own_certificate(&material)?;
         Ok(Self {
-            connector: Arc::new(TlsConnector::new(&material).map_err(wrong)?),
+            connector: Arc::new(connector),
             acceptor: TlsAcceptor::new(&material).map_err(wrong)?,
             public: match &config.public.tls {
                 Some((cert, key)) => Some(public_acceptor(cert, key)?),
@@ -49,6 +63,57 @@ impl Materials {
             },
         })
     }
+}
+
+/// Whether the other nodes would accept this node's certificate, which is better said at its start than found out from
+/// the silence of the others. One that is out of its time is only reported: what lies here can still be pulled.
+fn check_own_certificate(material: &TlsMaterial) -> Result<(), Failure> {
+    let refused = |error: String| Failure::Tls {
+        table: "peer",
+        reason: format!(
+            "the other nodes would refuse peer.cert: {error}; it must be signed by peer.ca, for servers and clients, \
+             with the DNS name {SERVER_NAME}"
+        ),
+    };
+    match verify_as_others_do(material) {
+        Ok(()) => Ok(()),
+        Err(rustls::Error::InvalidCertificate(
+            error @ (CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }),
+        )) => {
+            tracing::error!(%error, "the other nodes refuse peer.cert, or will: renew it and restart this node");
+            Ok(())
+        }
+        Err(error) => Err(refused(error.to_string())),
+    }
+}
+
+fn verify_as_others_do(material: &TlsMaterial) -> Result<(), rustls::Error> {
+    let general = |error: &dyn std::error::Error| rustls::Error::General(chain(error));
+    let read = |pem: &[u8]| CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let mut roots = RootCertStore::empty();
+    for authority in read(&material.ca).map_err(|error| general(&error))? {
+        roots.add(authority)?;
+    }
+    let roots = Arc::new(roots);
+    let chain = read(&material.cert).map_err(|error| general(&error))?;
+    let Some((own, intermediates)) = chain.split_first() else {
+        return Err(rustls::Error::NoCertificatesPresented);
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let name = ServerName::try_from(SERVER_NAME).map_err(|error| general(&error))?;
+    let now = UnixTime::now();
+    WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+        .build()
+        .map_err(|error| general(&error))?
+        .verify_server_cert(own, intermediates, &name, &[], now)?;
+    WebPkiClientVerifier::builder_with_provider(roots, provider)
+        .build()
+        .map_err(|error| general(&error))?
+        .verify_client_cert(own, intermediates, now)?;
+    Ok(())
 }
 
 fn public_acceptor(cert: &Path, key: &Path) -> Result<tokio_rustls::TlsAcceptor, Failure> {
@@ -62,7 +127,12 @@ fn public_acceptor(cert: &Path, key: &Path) -> Result<tokio_rustls::TlsAcceptor,
         .map_err(|error| wrong(&error))?
         .with_no_client_auth()
         .with_single_cert(certificates, key)
-        .map_err(|error| wrong(&error))?;
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                Failure::Tls { table: "public", reason: "public.tls_key is not the key of public.tls_cert".to_owned() }
+            }
+            error => wrong(&error),
+        })?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(server).into())
 }

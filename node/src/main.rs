@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod error;
 mod front;
+mod https;
 mod listeners;
 mod members;
 mod net;
@@ -31,7 +32,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let failure = error.downcast_ref::<Failure>();
-            eprintln!("portolan: {}", failure.map_or_else(|| format!("{error:#}"), Failure::in_words));
+            if !failure.is_some_and(Failure::is_told) {
+                eprintln!("portolan: {}", failure.map_or_else(|| format!("{error:#}"), Failure::in_words));
+            }
             failure.map_or(ExitCode::FAILURE, Failure::exit_code)
         }
     }

@@ -4,15 +4,20 @@ use crate::error::Failure;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// Levels when `RUST_LOG` is not set: the engines are quiet unless something is wrong.
-const DEFAULT_LEVELS: &str = "info,openraft=warn,h2=warn,hyper=warn,tonic=warn,rustls=warn";
+/// Levels when `RUST_LOG` is not set: the engines are quiet unless something is wrong. openraft warns of each heartbeat
+/// that finds a node down, many in a second, and calls every message that comes while it stops an error; that a node is
+/// down is told by `portolan_consensus`, once.
+const DEFAULT_LEVELS: &str = "info,openraft=error,openraft::raft=off,h2=warn,hyper=warn,tonic=warn,rustls=warn";
+/// How long a stop waits for the last traces to be sent.
+const LAST_TRACES: Duration = Duration::from_secs(2);
 
 /// Seconds that latencies are sorted by: from a local read to a transfer over a slow line.
 const SECONDS: [f64; 16] =
@@ -38,6 +43,32 @@ const UPKEEP: Duration = Duration::from_secs(5);
 pub(crate) struct Telemetry {
     traces: Option<SdkTracerProvider>,
     metrics: PrometheusHandle,
+    terminal: bool,
+}
+
+/// Standard error for lines of JSON, each of which gets the node's name: logs of several nodes end up in one place.
+struct NamedLines {
+    start: String,
+}
+
+impl NamedLines {
+    fn new(node: &str) -> Self {
+        Self { start: format!("{{\"node\":{},", serde_json::Value::from(node)) }
+    }
+}
+
+impl Write for &NamedLines {
+    /// Gets a whole line at a time.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let rest = line.strip_prefix(b"{").unwrap_or(line);
+        let whole = [self.start.as_bytes(), rest].concat();
+        io::stderr().lock().write_all(&whole)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Telemetry {
@@ -48,9 +79,13 @@ impl Telemetry {
     /// When the exporter's settings are wrong, or something is installed already.
     pub(crate) fn install(node: &str) -> Result<Self, Failure> {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LEVELS));
-        let terminal = std::io::stderr().is_terminal();
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        let lines = if terminal { lines.with_ansi(true).boxed() } else { lines.json().flatten_event(true).boxed() };
+        let terminal = io::stderr().is_terminal();
+        let lines = tracing_subscriber::fmt::layer();
+        let lines = if terminal {
+            lines.with_writer(io::stderr).with_ansi(std::env::var_os("NO_COLOR").is_none()).boxed()
+        } else {
+            lines.with_writer(Arc::new(NamedLines::new(node))).json().flatten_event(true).boxed()
+        };
         let traces = if wants_traces() { Some(trace_provider(node)?) } else { None };
         let spans =
             traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("portolan")));
@@ -65,7 +100,7 @@ impl Telemetry {
             .and_then(|builder| builder.set_buckets(&SECONDS))
             .and_then(PrometheusBuilder::install_recorder)
             .map_err(Failure::start("the metrics recorder"))?;
-        Ok(Self { traces, metrics })
+        Ok(Self { traces, metrics, terminal })
     }
 
     /// Renders all metrics in Prometheus format.
@@ -86,10 +121,15 @@ impl Telemetry {
         }
     }
 
-    /// Sends what traces are left; at most `deadline`.
-    pub(crate) fn flush(&self, deadline: Duration) {
+    /// Whether the log goes to a terminal.
+    pub(crate) fn is_read_by_a_person(&self) -> bool {
+        self.terminal
+    }
+
+    /// Sends what traces are left, for a moment.
+    pub(crate) fn flush(&self) {
         if let Some(traces) = &self.traces
-            && let Err(error) = traces.shutdown_with_timeout(deadline)
+            && let Err(error) = traces.shutdown_with_timeout(LAST_TRACES)
         {
             tracing::warn!(%error, "the last traces were not exported");
         }

@@ -11,7 +11,7 @@ use comfy_table::{Cell, CellAlignment};
 /// # Errors
 /// When the node does not answer.
 pub(crate) async fn status(args: &StatusArgs) -> Result<(), Failure> {
-    let (answer, json) = Client::new(&args.server.server)?.cluster().await?;
+    let (answer, json) = Client::new_trusting(&args.server.server, args.server.ca.as_deref())?.cluster().await?;
     if args.json {
         say(json.trim_end())?;
         return Ok(());

@@ -20,13 +20,17 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<(), Failure> {
         Config::parse(&text, variables).map_err(|problems| Failure::Config { path: args.config.clone(), problems })?;
     let telemetry = Telemetry::install(&config.node.name)?;
     let stop = Stop::watch(args.stop_on_stdin_eof)?;
-    let shutdown = config.shutdown;
     let result = serve(config, args, &telemetry, &stop).await;
-    if let Err(error) = &result {
+    // On a terminal the caller's words are enough.
+    let result = result.map_err(|error| {
+        if telemetry.is_read_by_a_person() {
+            return error;
+        }
         tracing::error!(error = error.in_words(), "the node ends");
-    }
+        Failure::Logged(Box::new(error))
+    });
     // The exporter's last batch is sent from its own thread, which may block.
-    tokio::task::block_in_place(|| telemetry.flush(shutdown));
+    tokio::task::block_in_place(|| telemetry.flush());
     stop.finish().await;
     result
 }

@@ -52,34 +52,39 @@ pub(crate) fn cluster(settings: &mut Settings, table: &ClusterTable, node: &Node
     if table.members.is_empty() {
         if !settings.is_written(key) {
             settings.problems.missing(key, allowed("cluster", "members").unwrap_or_default());
-        } else if !settings.problems.0.iter().any(|problem| problem.key == key) {
+        } else if !settings.is_wrong(key) {
             settings.wrong(key, "must name at least one node");
         }
         return;
     }
     let mut names: BTreeMap<&str, &MemberTable> = BTreeMap::new();
     let mut peers: BTreeMap<&str, &str> = BTreeMap::new();
-    for member in &table.members {
+    for (at, member) in (1..).zip(&table.members) {
         for (what, value) in [("name", &member.name), ("region", &member.region)] {
             if !is_name(value) {
-                settings.wrong(key, format!("the {what} {value:?} must be {A_NAME}"));
+                settings.wrong_at(key, at, format!("the {what} {value:?} must be {A_NAME}"));
             }
         }
         if !is_host_and_port(&member.peer) {
-            settings.wrong(key, format!("the peer address {:?} of {} must be host:port", member.peer, member.name));
+            let words = format!("the peer address {:?} of {} must be host:port", member.peer, member.name);
+            settings.wrong_at(key, at, words);
         }
         if names.contains_key(member.name.as_str()) {
-            settings.wrong(key, format!("the name {} is there twice", member.name));
+            settings.wrong_at(key, at, format!("the name {} is there twice", member.name));
         } else {
             names.insert(&member.name, member);
         }
         if let Some(other) = peers.insert(&member.peer, &member.name) {
-            settings.wrong(key, format!("{other} and {} have the same peer address {}", member.name, member.peer));
+            let words = format!("{other} and {} have the same peer address {}", member.name, member.peer);
+            settings.wrong_at(key, at, words);
         }
     }
     let (Some(name), Some(region)) = (&node.name, &node.region) else { return };
     match names.get(name.as_str()) {
-        None => settings.wrong("node.name", "is not in cluster.members"),
+        None => {
+            let listed: Vec<&str> = table.members.iter().map(|member| member.name.as_str()).collect();
+            settings.wrong("node.name", format!("is not in cluster.members, which lists {}", listed.join(", ")));
+        }
         Some(member) if member.region != *region => {
             settings.wrong("node.region", format!("differs from cluster.members, which says {}", member.region));
         }
@@ -101,7 +106,11 @@ pub(crate) fn public(settings: &mut Settings, table: &PublicTable, auth: &portol
     let has_tls = table.tls_cert.is_some() || table.tls_key.is_some();
     if table.plain_http && has_tls {
         settings.wrong("public.plain_http", "must not be true together with public.tls_cert");
-    } else if !table.plain_http && !has_tls && !settings.is_written("public.tls_cert") {
+    } else if !table.plain_http
+        && !has_tls
+        && !settings.is_written("public.tls_cert")
+        && !settings.is_wrong("public.plain_http")
+    {
         let words = "must be true (no TLS), or public.tls_cert and public.tls_key must be given";
         settings.wrong("public.plain_http", words);
     }

@@ -89,7 +89,12 @@ impl Settings {
             let line = Place::Line(line_of(text, name.span().start));
             let name = name.get_ref().as_ref();
             let Some(known) = TABLES.into_iter().find(|known| *known == name) else {
-                self.problems.add(line, format!("[{name}]"), None, unknown("table", name, TABLES));
+                if table.get_ref().as_table().is_some() {
+                    self.problems.add(line, format!("[{name}]"), None, unknown("table", name, TABLES));
+                } else {
+                    let words = format!("stands outside of any table; the tables are {}", TABLES.join(", "));
+                    self.problems.add(line, name, None, words);
+                }
                 continue;
             };
             let (Some(keys), Some(Value::Table(values))) = (table.get_ref().as_table(), values.get(name)) else {
@@ -161,6 +166,11 @@ impl Settings {
                     }
                 }
                 (None, complaint) => {
+                    if let Some((at, shown, words)) = entry.readings.last().and_then(|list| wrong_entry::<T>(key, list))
+                    {
+                        self.problems.add(entry.place.clone(), format!("{full_key}[{at}]"), Some(shown), words);
+                        continue;
+                    }
                     let words = allowed(table, key)
                         .map_or_else(|| in_words(&complaint.unwrap_or_default()), |words| format!("must be {words}"));
                     self.problems.add(entry.place.clone(), full_key, entry.written(), words);
@@ -174,6 +184,17 @@ impl Settings {
     pub(crate) fn wrong(&mut self, key: &str, allowed: impl Into<String>) {
         let (place, value) = self.places.get(key).cloned().unwrap_or((Place::Missing, None));
         self.problems.add(place, key, value, allowed);
+    }
+
+    /// Adds a problem of one entry of a list, counted from 1.
+    pub(crate) fn wrong_at(&mut self, key: &str, at: usize, words: impl Into<String>) {
+        let place = self.places.get(key).map_or(Place::Missing, |(place, _)| place.clone());
+        self.problems.add(place, format!("{key}[{at}]"), None, words);
+    }
+
+    /// Whether something was found wrong with a key already.
+    pub(crate) fn is_wrong(&self, key: &str) -> bool {
+        self.problems.0.iter().any(|problem| problem.key.split('[').next() == Some(key))
     }
 
     /// Whether a key was written, rightly or wrongly.
@@ -218,6 +239,15 @@ fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a str> 
 fn one<T: DeserializeOwned>(key: &str, value: &Value) -> Result<(), String> {
     let table = toml::Table::from_iter([(key.to_owned(), value.clone())]);
     Value::Table(table).try_into::<T>().map(drop).map_err(|error| error.message().to_owned())
+}
+
+/// The first entry of a list of tables that does not read as one: its number from 1, how it was written, and why.
+fn wrong_entry<T: DeserializeOwned>(key: &str, list: &Value) -> Option<(usize, String, String)> {
+    list.as_array()?.iter().enumerate().filter(|(_, entry)| entry.is_table()).find_map(|(at, entry)| {
+        let complaint = one::<T>(key, &Value::Array(vec![entry.clone()])).err()?;
+        let first_line = complaint.lines().next().unwrap_or_default().replace('`', "");
+        Some((at + 1, entry.to_string(), first_line))
+    })
 }
 
 /// Says in plain words what a reader of a key expected.

@@ -158,7 +158,9 @@ impl<'a> Demo<'a> {
             Ok::<_, RegistryError>((*at, since, since.elapsed(), pulled))
         }));
         let (pulls, tries) = tokio::join!(pulls, push_until_accepted(&registries[target], "v2", second));
-        for (at, since, took, pulled) in pulls.map_err(failed("pull-after-loss"))? {
+        let mut pulls = pulls.map_err(failed("pull-after-loss"))?;
+        pulls.sort_by_key(|(_, since, took, _)| *since + *took);
+        for (at, since, took, pulled) in pulls {
             let what = describe("v1", &pulled, &self.nodes);
             self.timeline.done_after("pull-after-loss", &self.nodes[at].name, since, took, what)?;
         }

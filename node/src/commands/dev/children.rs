@@ -114,8 +114,9 @@ impl Children {
 }
 
 /// Overrides of the tables that differ from node to node.
-const OWN_TABLES: [&str; 5] =
-    ["PORTOLAN_NODE_", "PORTOLAN_CLUSTER_", "PORTOLAN_PUBLIC_", "PORTOLAN_PEER_", "PORTOLAN_OPS_"];
+const OWN_TABLES: [&str; 4] = ["PORTOLAN_NODE_", "PORTOLAN_PUBLIC_", "PORTOLAN_PEER_", "PORTOLAN_OPS_"];
+/// Overrides of who the members are; the other keys of their table are consensus' timing and limits.
+const OWN_KEYS: [&str; 2] = ["PORTOLAN_CLUSTER_NAME", "PORTOLAN_CLUSTER_MEMBERS"];
 
 /// Starts a node's process: its output goes to its log; its standard input is a pipe whose end tells it that this
 /// process is gone; its own process group keeps the terminal's Ctrl-C from it, which this process passes on.
@@ -140,8 +141,9 @@ fn spawn(node: &NodePlan) -> Result<Child, Failure> {
         .kill_on_drop(true);
     // Who a node is and where it listens is what its file says; how it behaves may be overridden for all of them.
     for (name, _) in std::env::vars_os() {
-        if OWN_TABLES.iter().any(|table| name.to_string_lossy().starts_with(table)) {
-            command.env_remove(name);
+        let text = name.to_string_lossy();
+        if OWN_TABLES.iter().any(|table| text.starts_with(table)) || OWN_KEYS.contains(&text.as_ref()) {
+            command.env_remove(&name);
         }
     }
     command.spawn().map_err(|source| Failure::Process { command: program.to_owned(), source })
@@ -181,5 +183,33 @@ async fn watch(at: usize, mut child: Child, mut orders: mpsc::Receiver<Order>, r
 pub(crate) fn log_tail(log: &Path, lines: usize) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
+    let last = &all[all.len().saturating_sub(lines)..];
+    last.iter().map(|line| plain(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// A line of a log for a person: its time, its level, and what it says.
+fn plain(line: &str) -> String {
+    let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(line) else {
+        return line.to_owned();
+    };
+    let text = |key: &str| fields.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let mut words = format!("{} {:5} {}", text("timestamp"), text("level"), text("message"));
+    let told = ["timestamp", "level", "message", "node", "target", "span", "spans"];
+    for (key, value) in fields.iter().filter(|(key, _)| !told.contains(&key.as_str())) {
+        words.push_str(&format!("; {key}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn a_line_of_json_is_told_in_plain_words_and_any_other_as_it_is() {
+        let line =
+            r#"{"node":"a","timestamp":"T","level":"ERROR","message":"the node ends","error":"a\nb","target":"t"}"#;
+        assert_eq!(plain(line), "T ERROR the node ends; error: a\nb");
+        assert_eq!(plain("thread panicked"), "thread panicked");
+    }
 }

@@ -63,7 +63,7 @@ pub(crate) fn plan(args: &DevArgs, data: &Path) -> Result<Vec<NodePlan>, UsageEr
                     .replace("{name}", &name)
                     .replace("{r}", &(region_at + 1).to_string())
                     .replace("{i}", &index.to_string())
-                    .replace("{n}", &(number + 1).to_string())
+                    .replace("{id}", &(number + 1).to_string())
             };
             let address = fill(&args.address);
             let address: IpAddr = address
@@ -158,7 +158,7 @@ mod tests {
     fn templates_are_filled_for_each_node() {
         let mut args = args(&["eu", "us"], 2, 5001);
         args.address = "10.77.{r}.{i}".to_owned();
-        args.launcher = Some("ip netns exec wan-{region} env NODE={name}/{n}".to_owned());
+        args.launcher = Some("ip netns exec wan-{region} env NODE={name}/{id}".to_owned());
         let nodes = plan(&args, Path::new("/data")).unwrap();
         assert_eq!(nodes[3].public.to_string(), "10.77.2.2:5004");
         assert_eq!(nodes[3].launcher, ["ip", "netns", "exec", "wan-us", "env", "NODE=us-2/4"]);
