@@ -15,7 +15,11 @@ need dockerd docker.io
 need podman podman
 need debootstrap debootstrap
 need ip iproute2
+need openssl openssl
+need curl curl
 install_missing
+need_component fmt rustfmt
+need_component clippy clippy
 
 steps=("$@")
 [ "${#steps[@]}" -eq 0 ] && steps=(format lint unit demo chaos clients)
@@ -43,6 +47,17 @@ step() {
     status=${PIPESTATUS[0]}
     count "$logs/$name.log" "$status"
     rows+=("$(printf '%-8s %-4s %5ds  %s' "$name" "$([ "$status" -eq 0 ] && echo ok || echo FAIL)" $((SECONDS - started)) "$counted")")
+    return "$status"
+}
+
+# The binary that the steps below run: built once, and never an old one.
+built=
+build() {
+    if [ -z "$built" ]; then
+        built=ok
+        step build cargo build --release --locked -p portolan || built=failed
+    fi
+    [ "$built" = ok ]
 }
 
 run_demo() {
@@ -60,10 +75,10 @@ for name in "${steps[@]}"; do
         format) step format cargo fmt --all --check ;;
         lint) step lint cargo clippy --release --locked --workspace --all-targets -- -D warnings ;;
         unit) step unit cargo test --release --locked --workspace --exclude portolan-chaos-tests ;;
-        demo) step build cargo build --release --locked -p portolan && step demo run_demo ;;
+        demo) build && step demo run_demo ;;
         # One at a time: each test starts a cluster of its own on two cores.
-        chaos) step chaos cargo test --release --locked -p portolan-chaos-tests --test it -- --nocapture --test-threads=1 --skip clients:: ;;
-        clients) step clients cargo test --release --locked -p portolan-chaos-tests --test it -- --nocapture --test-threads=1 clients:: ;;
+        chaos) build && step chaos cargo test --release --locked -p portolan-chaos-tests --test it -- --nocapture --test-threads=1 --skip clients:: ;;
+        clients) build && step clients cargo test --release --locked -p portolan-chaos-tests --test it -- --nocapture --test-threads=1 clients:: ;;
         *) echo "no such step: $name (format lint unit demo chaos clients)" >&2; exit 2 ;;
     esac
 done
