@@ -62,6 +62,7 @@ impl Net {
             node: local.id,
             storage_uuid: local.storage_uuid.clone(),
             incarnation: local.incarnation,
+            boot: ulid::Ulid::new().to_string(),
         });
         Ok(())
     }

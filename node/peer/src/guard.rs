@@ -21,14 +21,22 @@ pub trait Guard: Send + Sync + 'static {
 }
 
 /// The guard of a running node: compares with its own identity and with what was committed about the others, and
-/// remembers the newest incarnation that it accepted.
+/// remembers the newest incarnation that it accepted, and which process spoke first as that.
 ///
 /// A node that nothing was committed about yet is accepted when cluster and epoch are right: it is about to make its
 /// first proposal, which is what commits its storage uuid.
 #[derive(Debug)]
 pub struct IdentityTable {
     local: Arc<LocalIdentity>,
-    nodes: RwLock<HashMap<NodeId, Expected>>,
+    nodes: RwLock<HashMap<NodeId, Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    expected: Expected,
+    /// The process that was heard first as this incarnation. A second one runs on a copy of the folder: both would
+    /// vote, and number their proposals alike.
+    boot: Option<String>,
 }
 
 impl IdentityTable {
@@ -41,24 +49,32 @@ impl IdentityTable {
     /// Notes what the state says about a node. To be called for each node row at the start and after each change.
     pub fn commit(&self, node: NodeId, storage_uuid: &str, incarnation: u64) {
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        let known =
-            nodes.entry(node).or_insert_with(|| Expected { storage_uuid: storage_uuid.to_owned(), incarnation });
-        if known.storage_uuid == storage_uuid {
-            known.incarnation = known.incarnation.max(incarnation);
-        } else {
-            *known = Expected { storage_uuid: storage_uuid.to_owned(), incarnation };
+        let is_news = nodes.get(&node).is_none_or(|Known { expected, .. }| {
+            expected.storage_uuid != storage_uuid || expected.incarnation < incarnation
+        });
+        if is_news {
+            let expected = Expected { storage_uuid: storage_uuid.to_owned(), incarnation };
+            nodes.insert(node, Known { expected, boot: None });
         }
     }
 
     fn check_known(&self, peer: &PeerIdentity) -> Result<(), Rejection> {
-        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(known) = nodes.get(&peer.node) else { return Ok(()) };
-        check_expected(known, peer)?;
-        if known.incarnation < peer.incarnation {
-            drop(nodes);
-            self.commit(peer.node, &peer.storage_uuid, peer.incarnation);
+        {
+            let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(Known { expected, boot }) = nodes.get(&peer.node) else { return Ok(()) };
+            check_expected(expected, peer)?;
+            if expected.incarnation == peer.incarnation
+                && let Some(boot) = boot
+            {
+                return check_boot(boot, peer);
+            }
         }
-        Ok(())
+        self.commit(peer.node, &peer.storage_uuid, peer.incarnation);
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(Known { expected, boot }) = nodes.get_mut(&peer.node) else { return Ok(()) };
+        // Others may have been heard since the first look.
+        check_expected(expected, peer)?;
+        check_boot(boot.get_or_insert_with(|| peer.boot.clone()), peer)
     }
 }
 
@@ -79,7 +95,8 @@ impl Guard for IdentityTable {
     }
 
     fn expected(&self, node: NodeId) -> Option<Expected> {
-        self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.get(&node).map(|known| known.expected.clone())
     }
 }
 
@@ -100,4 +117,16 @@ pub(crate) fn check_expected(known: &Expected, peer: &PeerIdentity) -> Result<()
         return Err(Rejection::new(RejectionKind::Incarnation, reason));
     }
     Ok(())
+}
+
+/// Compares a process with the one that was heard first under its name and incarnation.
+fn check_boot(first: &str, peer: &PeerIdentity) -> Result<(), Rejection> {
+    if peer.boot == first {
+        return Ok(());
+    }
+    let reason = format!(
+        "node {} runs twice as incarnation {}, on two copies of its data folder: process {} was here first, not {}",
+        peer.node, peer.incarnation, first, peer.boot
+    );
+    Err(Rejection::new(RejectionKind::Incarnation, reason))
 }

@@ -13,6 +13,7 @@ const EPOCH: &str = "portolan-epoch";
 const NODE: &str = "portolan-node";
 const STORAGE: &str = "portolan-storage";
 const INCARNATION: &str = "portolan-incarnation";
+const BOOT: &str = "portolan-boot";
 const TO_NODE: &str = "portolan-to-node";
 const TO_STORAGE: &str = "portolan-to-storage";
 const TO_INCARNATION: &str = "portolan-to-incarnation";
@@ -28,6 +29,7 @@ pub(crate) fn write_identity(headers: &mut HeaderMap, identity: &PeerIdentity) -
     headers.insert(NODE, HeaderValue::from(identity.node.0));
     headers.insert(STORAGE, text("storage uuid", &identity.storage_uuid)?);
     headers.insert(INCARNATION, HeaderValue::from(identity.incarnation));
+    headers.insert(BOOT, text("boot id", &identity.boot)?);
     Ok(())
 }
 
@@ -57,6 +59,7 @@ pub(crate) fn read_identity(headers: &HeaderMap) -> Result<PeerIdentity, Rejecti
         node: NodeId(number(headers, NODE)?),
         storage_uuid: string(headers, STORAGE)?.to_owned(),
         incarnation: number(headers, INCARNATION)?,
+        boot: string(headers, BOOT)?.to_owned(),
     })
 }
 
@@ -141,6 +144,7 @@ mod tests {
             node: NodeId(3),
             storage_uuid: "s".to_owned(),
             incarnation: 7,
+            boot: "b".to_owned(),
         }
     }
 
@@ -161,6 +165,7 @@ mod tests {
             ("portolan-node", Some("-1"), RejectionKind::Missing),
             ("portolan-storage", None, RejectionKind::Missing),
             ("portolan-incarnation", Some(""), RejectionKind::Missing),
+            ("portolan-boot", None, RejectionKind::Missing),
         ];
         for (key, value, kind) in cases {
             let mut headers = HeaderMap::new();

@@ -19,6 +19,9 @@ pub struct PeerIdentity {
     pub storage_uuid: String,
     /// Counts its starts.
     pub incarnation: u64,
+    /// Drawn anew at each start, written nowhere: tells two processes apart that run on copies of one data folder and
+    /// so count alike.
+    pub boot: String,
 }
 
 /// What one side knows of the other before it speaks to it.

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::io::Connector;
 use crate::message::Lane;
+use crate::refusals::Throttle;
 use crate::stub::{Shared, Stub, Target};
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
@@ -72,6 +73,7 @@ pub(crate) fn lazy_channel(config: &Config, lane: Lane, address: &str, connector
         connector: Arc::clone(connector),
         timeout: config.connect_timeout(),
         pace: Mutex::new(Pace::new(config)),
+        log: (lane == Lane::Control).then(|| Throttle::new(Duration::from_millis(config.refusal_log_interval_ms))),
     });
     endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
         let dialer = Arc::clone(&dialer);
@@ -90,6 +92,8 @@ struct Dialer {
     connector: Arc<dyn Connector>,
     timeout: Duration,
     pace: Mutex<Pace>,
+    /// One lane speaks for all in the log: the one that pings.
+    log: Option<Throttle<()>>,
 }
 
 impl Dialer {
@@ -102,8 +106,19 @@ impl Dialer {
             };
             let result = result.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.address)));
             self.pace().end(Instant::now(), result.as_ref().err());
+            if let Err(error) = &result {
+                self.note(error);
+            }
             result.map(TokioIo::new)
         })
+    }
+
+    /// A peer that is away is no news here, one whose certificate is not the cluster's is.
+    fn note(&self, error: &io::Error) {
+        let is_tls = error.kind() == io::ErrorKind::InvalidData;
+        if is_tls && self.log.as_ref().is_some_and(|log| log.allow(())) {
+            tracing::error!(%error, "a TLS handshake with a peer failed: is peer.ca the same everywhere?");
+        }
     }
 
     fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {

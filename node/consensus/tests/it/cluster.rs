@@ -136,6 +136,7 @@ impl Cluster {
             node: local.id,
             storage_uuid: local.storage_uuid.clone(),
             incarnation: local.incarnation,
+            boot: String::new(),
         });
         let guard = IdentityTable::new(Arc::clone(&identity));
         let config = portolan_peer::Config { shutdown_grace_ms: 100, ..portolan_peer::Config::default() };

@@ -44,6 +44,7 @@ impl Blobs for Liar {
             ("portolan-node", "2"),
             ("portolan-storage", "folder-2"),
             ("portolan-incarnation", "5"),
+            ("portolan-boot", "first"),
         ];
         for (key, value) in identity.into_iter().filter(|_| self.signs) {
             response.metadata_mut().insert(key, AsciiMetadataValue::from_static(value));

@@ -107,6 +107,25 @@ async fn the_newest_incarnation_that_was_accepted_is_remembered() {
 }
 
 #[tokio::test]
+async fn of_two_processes_on_copies_of_one_folder_only_the_first_is_heard() {
+    let (log, _guard) = Log::catch();
+    let network = MemoryNetwork::new();
+    let served = Served::start(Config::default(), identity(2), table(identity(2)), network.listen(&address(2)));
+    let first = peers(&network, identity(1), Arc::new(Anyone));
+    first.ping(NodeId(2), SECOND).await.unwrap();
+    let copy = peers(&network, changed(1, |caller| caller.boot = "second".to_owned()), Arc::new(Anyone));
+    let (by, kind, reason) = refusal(copy.ping(NodeId(2), SECOND).await.unwrap_err());
+    assert_eq!((by, kind), (Side::Peer, RejectionKind::Incarnation));
+    assert_eq!(log.lines(&reason).len(), 2, "{reason}");
+    first.ping(NodeId(2), SECOND).await.unwrap();
+    // A restart counts on, and is another process.
+    let restarted = changed(1, |caller| (caller.incarnation, caller.boot) = (6, "third".to_owned()));
+    peers(&network, restarted, Arc::new(Anyone)).ping(NodeId(2), SECOND).await.unwrap();
+    assert_eq!(refusal(first.ping(NodeId(2), SECOND).await.unwrap_err()).1, RejectionKind::Incarnation);
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn a_node_that_starts_says_so_and_answers_hello_meanwhile() {
     let network = MemoryNetwork::new();
     let local = LocalIdentity::unknown();

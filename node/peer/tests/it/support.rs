@@ -32,6 +32,7 @@ pub(crate) fn identity(node: u64) -> PeerIdentity {
         node: NodeId(node),
         storage_uuid: format!("folder-{node}"),
         incarnation: 5,
+        boot: "first".to_owned(),
     }
 }
 

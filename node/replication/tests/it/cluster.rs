@@ -209,6 +209,7 @@ impl Cluster {
             node,
             storage_uuid: format!("storage-{node}"),
             incarnation: self.incarnations[index],
+            boot: String::new(),
         }
     }
 
