@@ -93,6 +93,14 @@ impl Topology {
     pub fn full_nodes(&self, region: &str) -> usize {
         self.candidates.get(region).map_or(0, Vec::len)
     }
+
+    /// How many of them are up, so that a copy there counts.
+    #[must_use]
+    pub fn full_nodes_up(&self, region: &str) -> usize {
+        let stores = self.candidates.get(region).map_or(&[][..], Vec::as_slice);
+        let up = |store: &StoreId| self.owner(*store).is_some_and(|node| node.state == NodeState::Up);
+        stores.iter().filter(|(store, _)| up(store)).count()
+    }
 }
 
 /// Full, and neither gone nor going. A node that is down keeps its targets: flapping moves nothing.
@@ -145,11 +153,15 @@ pub fn is_surplus(view: &dyn View, topology: &Topology, store: StoreId, digest: 
     Ok(!targets.is_empty() && targets.iter().all(|target| *target != store && holders.contains(target)))
 }
 
-/// The policy of a repository that has none of its own, pushed to in a region with so many full nodes: two of them
-/// where there are two. One region suffices.
+/// The policy of a repository that has none of its own, pushed to in a region with so many full nodes that are up: two
+/// of them where there are two. One region suffices.
+///
+/// Nodes that are down are not waited for: a copy there would not count, so a region of two nodes could take no push
+/// until the lost one is out. It takes them with one copy, as a region of one node does; the second is made when the
+/// node is back. Who wants pushes to fail rather than that writes the policy into the repository.
 #[must_use]
-pub const fn default_ack(full_nodes: usize) -> AckPolicy {
-    AckPolicy { regions: 1, copies: if full_nodes >= 2 { 2 } else { 1 } }
+pub const fn default_ack(full_nodes_up: usize) -> AckPolicy {
+    AckPolicy { regions: 1, copies: if full_nodes_up >= 2 { 2 } else { 1 } }
 }
 
 /// The policy that a put through this node has to meet: the repository's own, or the default of the node's region.
@@ -157,7 +169,7 @@ pub const fn default_ack(full_nodes: usize) -> AckPolicy {
 pub fn ack_policy(topology: &Topology, repo: Option<&RepoRow>, proposer: NodeId) -> AckPolicy {
     repo.and_then(|repo| repo.ack).unwrap_or_else(|| {
         let region = topology.node(proposer).map_or("", |node| node.region.as_str());
-        default_ack(topology.full_nodes(region))
+        default_ack(topology.full_nodes_up(region))
     })
 }
 

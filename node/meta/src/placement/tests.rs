@@ -70,6 +70,7 @@ fn only_full_nodes_that_stay_are_targets() {
         let targets = targets(&Digest::sha256_of(b"x"), &topology);
         assert_eq!(targets == [StoreId(1)], is_target, "{role:?} {state:?}");
         assert_eq!(topology.full_nodes("eu"), usize::from(is_target));
+        assert_eq!(topology.full_nodes_up("eu"), usize::from(is_target && state == NodeState::Up));
     }
 }
 
@@ -147,9 +148,9 @@ proptest! {
 }
 
 #[test]
-fn two_copies_are_asked_for_where_there_are_two_nodes() {
-    for (full_nodes, copies) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
-        assert_eq!(default_ack(full_nodes), AckPolicy { regions: 1, copies });
+fn two_copies_are_asked_for_where_two_nodes_are_up() {
+    for (full_nodes_up, copies) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
+        assert_eq!(default_ack(full_nodes_up), AckPolicy { regions: 1, copies });
     }
 }
 

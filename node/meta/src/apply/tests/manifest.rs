@@ -217,11 +217,31 @@ fn a_put_waits_for_as_many_copies_as_the_proposers_region_asks() {
     assert!(matches!(world.run(2, through_us), Outcome::ManifestPut { .. }), "us has one node, so one copy is enough");
     world.upload(4, "app", "layer");
     world.put_ok(image("m", &["layer"], &["v1"]));
-    world.set_state(4, NodeState::Down);
-    assert_eq!(world.put(image("m", &["layer"], &["v2"])), short, "a copy on a node that is down does not count");
     world.set_state(4, NodeState::Draining);
     world.set_state(1, NodeState::Draining);
     world.put_ok(image("m", &["layer"], &["v2"]));
+    world.check();
+}
+
+#[test]
+fn a_region_whose_second_node_is_down_asks_for_one_copy_on_a_node_that_is_up() {
+    let mut world = World::new();
+    world.run(4, Command::NodeBoot(boot(4, "eu", 1)));
+    world.upload(1, "app", "layer");
+    let put = |world: &mut World, tag| world.put(image("m", &["layer"], &[tag]));
+    let short = Outcome::Refused(Refusal::NotYetDurable(vec![digest("layer")]));
+    assert_eq!(put(&mut world, "v1"), short);
+    world.set_state(4, NodeState::Down);
+    assert!(matches!(put(&mut world, "v1"), Outcome::ManifestPut { .. }));
+    world.set_state(4, NodeState::Up);
+    assert_eq!(put(&mut world, "v2"), short, "back to two as soon as both are up");
+    world.set_state(1, NodeState::Down);
+    let through_4 = Command::PutManifest(Box::new(image("m", &["layer"], &["v2"])));
+    assert_eq!(world.run(4, through_4), short, "the copy is on the node that is down");
+    world.set_state(1, NodeState::Up);
+    world.set_ack("app", AckPolicy { regions: 1, copies: 2 });
+    world.set_state(4, NodeState::Down);
+    assert_eq!(put(&mut world, "v2"), short, "a policy of the repository's own holds whoever is down");
     world.check();
 }
 
