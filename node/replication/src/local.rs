@@ -11,7 +11,7 @@ use portolan_meta::command::{Command, DropReason};
 use portolan_meta::id::{FileId, StoreId};
 use portolan_oci::Digest;
 use portolan_store::{BlobReader, Blobs, CHUNK_BYTES, StoreError};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +28,9 @@ pub(crate) struct Local {
     consensus: Arc<Consensus>,
     /// Accused files: `None` while one is looked at, else until when further accusations are ignored.
     accused: Mutex<HashMap<FileId, Option<Instant>>>,
+    /// Files that were put aside: whoever still reads one through an open handle is cut short. The oldest knowledge
+    /// may be lost beyond `max_accusations`.
+    damaged: Mutex<HashSet<FileId>>,
     /// Whole files are hashed one after the other, beside the serving of others.
     hashing: Semaphore,
     max_accusations: usize,
@@ -51,6 +54,7 @@ impl Local {
             blobs,
             consensus,
             accused: Mutex::default(),
+            damaged: Mutex::default(),
             hashing: Semaphore::new(1),
             max_accusations: config.max_accusations,
             pause: Duration::from_millis(config.accusation_pause_ms),
@@ -119,6 +123,7 @@ impl Local {
             Err(error @ StoreError::Corrupt { .. }) => {
                 error!(%digest, %error, "a file is damaged; it is put aside and fetched anew");
                 metrics::counter!("portolan_replication_damaged_total").increment(1);
+                self.note_damaged(file);
                 let blobs = Arc::clone(&self.blobs);
                 if let Err(error) = blocking(move || blobs.quarantine(&digest, file)).await {
                     error!(%digest, %error, "a damaged file could not be put aside");
@@ -131,6 +136,18 @@ impl Local {
             }
         }
         self.drop_location(digest, file).await;
+    }
+
+    fn note_damaged(&self, file: FileId) {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        if damaged.len() >= self.max_accusations {
+            damaged.clear();
+        }
+        damaged.insert(file);
+    }
+
+    fn is_damaged(&self, file: FileId) -> bool {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&file)
     }
 
     async fn drop_location(&self, digest: Digest, file: FileId) {
@@ -161,13 +178,17 @@ pub(crate) struct LocalFile {
 }
 
 impl LocalFile {
-    /// Streams a range. Damage that shows on the way ends the stream with an error and accuses the file.
+    /// Streams a range. Damage that shows on the way ends the stream with an error and accuses the file; damage that
+    /// somebody else found meanwhile ends it too, before its last piece (design, P4).
     pub(crate) fn stream(self, range: Range<u64>) -> BoxStream<'static, Result<Bytes, ReadError>> {
         let Self { local, digest, file, reader } = self;
         let chunk = usize::try_from(CHUNK_BYTES).expect("a chunk is small");
         reader
             .stream(range, chunk)
             .map(move |item| {
+                if local.is_damaged(file) {
+                    return Err(ReadError::WrongBytes { digest });
+                }
                 item.map_err(|error| {
                     if matches!(error, StoreError::Corrupt { .. }) {
                         local.accuse(digest, file);

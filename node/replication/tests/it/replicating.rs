@@ -1,8 +1,9 @@
 //! What policy wants arrives by itself.
 
 use crate::cluster::{Cluster, PATIENCE, Plan, random, read_all, until};
+use futures::StreamExt;
 use portolan_meta::row::AckPolicy;
-use portolan_replication::{OpenError, SettleError, Source};
+use portolan_replication::{OpenError, ReadError, SettleError, Source};
 use tokio::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -73,6 +74,22 @@ async fn a_damaged_file_is_put_aside_and_fetched_anew() {
     let file = node.wait_recorded(&digest).await;
     handler.accuse(cluster.identity(2), digest).await.unwrap();
     assert_eq!(node.recorded(&digest), [file]);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_reader_of_a_file_that_is_found_damaged_is_cut_short() {
+    let cluster = Cluster::start(Plan::without_workers()).await;
+    let node = &cluster.nodes[0];
+    let digest = node.push(&random(31, 8 << 20)).await;
+    let mut body = node.open(&digest).await;
+    body.stream.next().await.unwrap().unwrap();
+    let file = node.recorded(&digest)[0];
+    cluster.damage(0, &digest, file);
+    node.replication.blob_handler().accuse(cluster.identity(1), digest).await.unwrap();
+    until("the file is put aside", || node.blobs.files_of(&digest).unwrap().is_empty()).await;
+    let error = read_all(body).await.unwrap_err();
+    assert!(matches!(error, ReadError::WrongBytes { .. }), "{error}");
     cluster.shutdown().await;
 }
 
