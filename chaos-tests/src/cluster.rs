@@ -61,6 +61,8 @@ pub struct Cluster {
 pub struct Options {
     /// Regions; empty for the three of `portolan dev`.
     pub regions: Vec<&'static str>,
+    /// How many nodes each region has; 0 for the one of `portolan dev`.
+    pub nodes_per_region: usize,
     /// A folder to keep the data in; a temporary one when there is none.
     pub folder: Option<PathBuf>,
     /// Settings by environment, for every node.
@@ -93,6 +95,9 @@ impl Cluster {
         let mut arguments = Vec::new();
         if !options.regions.is_empty() {
             arguments.extend(["--regions".to_owned(), options.regions.join(",")]);
+        }
+        if options.nodes_per_region > 0 {
+            arguments.extend(["--nodes-per-region".to_owned(), options.nodes_per_region.to_string()]);
         }
         let environment: Vec<_> = options.environment.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let base_port = free_base_port()?;

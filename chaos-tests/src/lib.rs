@@ -5,13 +5,17 @@
 //! - [`cluster`] starts `portolan dev`, kills and restarts its nodes;
 //! - [`client`] is a small registry client that knows nothing but HTTP;
 //! - [`image`] makes seeded images, [`layout`] writes them as OCI layouts for the real clients;
+//! - [`big`] makes, pushes and pulls blobs that are not held in memory;
+//! - [`tmpfs`] mounts small disks;
 //! - [`tool`] runs other programs under a deadline;
 //! - [`wait`] waits for conditions.
 
+pub mod big;
 pub mod client;
 pub mod cluster;
 pub mod image;
 pub mod layout;
+pub mod tmpfs;
 pub mod tool;
 pub mod wait;
 

@@ -4,10 +4,10 @@ use portolan_chaos_tests::Result;
 use portolan_chaos_tests::client::Failure;
 use portolan_chaos_tests::cluster::{Cluster, Options};
 use portolan_chaos_tests::image::{Blob, Image};
+use portolan_chaos_tests::tmpfs::Tmpfs;
 use portolan_chaos_tests::{tool, wait};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
-use std::path::PathBuf;
 use std::time::Duration;
 
 const REPO: &str = "bad/days";
@@ -53,35 +53,6 @@ async fn without_a_quorum_pulls_go_on_and_pushes_are_told_when_to_retry() -> Res
     Ok(())
 }
 
-/// A small file system of its own; unmounted when it goes.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    async fn mount(size_mib: usize) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("portolan-tmpfs").tempdir()?.keep();
-        let size = format!("size={size_mib}m");
-        let target = folder.to_string_lossy().into_owned();
-        tool::run(Duration::from_secs(5), "mount", &["-t", "tmpfs", "-o", &size, "tmpfs", &target]).await?;
-        Ok(Self(folder))
-    }
-
-    /// What is left, in bytes.
-    fn free(&self) -> Result<usize> {
-        let disk = rustix::fs::statvfs(&self.0)?;
-        Ok(usize::try_from(disk.f_bavail * disk.f_frsize)?)
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // Lazily: a process that is being killed may still hold a file.
-        let unmounted = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-        if unmounted.is_ok_and(|status| status.success()) {
-            let _ = std::fs::remove_dir(&self.0);
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_fails_the_upload_cleanly_and_keeps_serving() -> Result<()> {
     if !tool::is_root("a_full_disk_fails_the_upload_cleanly_and_keeps_serving") {
@@ -91,8 +62,9 @@ async fn a_full_disk_fails_the_upload_cleanly_and_keeps_serving() -> Result<()> 
     let reserve = 64 * MIB;
     let mut cluster = Cluster::start(Options {
         regions: vec!["solo"],
-        folder: Some(disk.0.join("data")),
+        folder: Some(disk.path().join("data")),
         environment: vec![("PORTOLAN_STORAGE_RESERVE_BYTES", reserve.to_string())],
+        ..Options::default()
     })
     .await?;
     let registry = cluster.registry(0);
@@ -119,7 +91,7 @@ async fn a_full_disk_fails_the_upload_cleanly_and_keeps_serving() -> Result<()> 
     registry.push(REPO, "fits-too", &Image::seeded(5, &[MIB])).await?;
 
     // What others put on the disk counts as well: no room at the start of an upload.
-    std::fs::write(disk.0.join("ballast"), vec![1; disk.free()? - reserve / 2])?;
+    std::fs::write(disk.path().join("ballast"), vec![1; disk.free()? - reserve / 2])?;
     let ops = cluster.ops(0);
     wait::until("/readyz/write to fail", Duration::from_secs(10), || async {
         match ops.get("/readyz/write").await {

@@ -5,3 +5,5 @@ mod clients;
 mod dev;
 mod kill_loop;
 mod memory;
+mod streaming;
+mod two_nodes;
