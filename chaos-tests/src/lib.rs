@@ -8,7 +8,8 @@
 //! - [`big`] makes, pushes and pulls blobs that are not held in memory;
 //! - [`tmpfs`] mounts small disks;
 //! - [`tool`] runs other programs under a deadline;
-//! - [`wait`] waits for conditions.
+//! - [`wait`] waits for conditions;
+//! - [`wan`] is an emulated WAN between network namespaces, also as the program `portolan-wan`.
 
 pub mod big;
 pub mod client;
@@ -18,6 +19,7 @@ pub mod layout;
 pub mod tmpfs;
 pub mod tool;
 pub mod wait;
+pub mod wan;
 
 /// Everything that can go wrong in a test's surroundings; tests only print it.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -7,3 +7,5 @@ mod kill_loop;
 mod memory;
 mod streaming;
 mod two_nodes;
+mod wan;
+mod wan_proxy;
