@@ -5,6 +5,7 @@ mod clients;
 mod dev;
 mod kill_loop;
 mod memory;
+mod serve;
 mod streaming;
 mod two_nodes;
 mod wan;
