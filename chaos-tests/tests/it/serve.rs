@@ -129,7 +129,8 @@ async fn clients_come_in_over_tls_from_files() -> Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let make = "openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=registry \
-                -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE -keyout registry.key -out registry.pem";
+                -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
+                -keyout registry.key -out registry.pem";
     tool::run_in(WITHIN, Some(folder.path()), "bash", &["-ec", make]).await?;
     let [cert, key] = ["registry.pem", "registry.key"].map(|name| folder.path().join(name).display().to_string());
     let public = format!("tls_cert = \"{cert}\"\ntls_key = \"{key}\"");
