@@ -143,8 +143,8 @@ impl RaftLog {
         self.db.flush_wal(true).map_err(engine::failed(NAME, "syncing a truncation"))
     }
 
-    /// Removes the entries up to and including `index` and remembers `marker` with it, both or neither after a crash.
-    /// Call it only for what a durable snapshot covers. Starts [`RaftLog::bytes`] anew.
+    /// Removes the entries up to and including `index` and remembers `marker` with it, both or neither after a crash;
+    /// durable on return. Call it only for what a durable snapshot covers. Starts [`RaftLog::bytes`] anew.
     ///
     /// # Errors
     /// When the database fails.
@@ -155,6 +155,9 @@ impl RaftLog {
         batch.delete_range_cf(log, first, end);
         batch.put_cf(self.family(META), PURGED, marker);
         self.db.write(batch).map_err(engine::failed(NAME, "purging"))?;
+        // The files go at once and for good: the marker that says so must not be lost after them. On an idle node no
+        // other sync comes for hours.
+        self.db.flush_wal(true).map_err(engine::failed(NAME, "syncing a purge"))?;
         self.appended_bytes.store(0, Ordering::Relaxed);
         // Drops whole files at once instead of waiting for a compaction to read them. Its end is inclusive, hence
         // `index` and not `end`: a file that also holds the next entry must stay.

@@ -58,6 +58,13 @@ struct Folder {
     retired: AtomicBool,
 }
 
+impl Folder {
+    /// As the pointer says it.
+    fn name(&self) -> &str {
+        self.path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default()
+    }
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         if self.retired.load(Ordering::Acquire)
@@ -91,8 +98,10 @@ impl State {
             }
         }
         let layout = layout(config);
+        let checkpoint = Checkpoint::find_newest(&root.join("checkpoints"), &name)?;
         let live = open_live(root.join(name), config, &layout)?;
-        let checkpoint = Checkpoint::find_newest(&root.join("checkpoints"))?;
+        // Without this a power loss takes the name of the folder, and the next start goes on with an empty state.
+        files::sync_dir(&root)?;
         let config = config.clone();
         Ok(Arc::new(Self { root, config, layout, live: RwLock::new(live), checkpoint: Mutex::new(checkpoint) }))
     }
@@ -159,7 +168,13 @@ impl State {
         // Held over the making: two at a time would let go of each other.
         let mut current = lock(&self.checkpoint);
         let live = self.live();
-        let made = Checkpoint::create(&live.db, &self.root.join("checkpoints"), &self.layout, read_markers)?;
+        let made = Checkpoint::create(
+            &live.db,
+            live.folder.name(),
+            &self.root.join("checkpoints"),
+            &self.layout,
+            read_markers,
+        )?;
         if let Some(before) = current.replace(Arc::clone(&made)) {
             before.supersede();
         }

@@ -31,6 +31,8 @@ pub struct CheckpointFile {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct List {
+    /// The folder of the live database it was made from.
+    of: String,
     files: Vec<CheckpointFile>,
     markers: BTreeMap<String, Vec<u8>>,
 }
@@ -87,9 +89,10 @@ impl Checkpoint {
         self.superseded.store(true, Ordering::Release);
     }
 
-    /// Makes a checkpoint below `parent`, durable on return. `read_markers` is shown the database inside it.
+    /// Makes a checkpoint of the live database in folder `of` below `parent`, durable on return. `read_markers` is shown the database inside it.
     pub(super) fn create(
         db: &DB,
+        of: &str,
         parent: &Path,
         layout: &Layout,
         read_markers: impl Fn(&DB) -> Result<BTreeMap<String, Vec<u8>>, StoreError>,
@@ -102,8 +105,11 @@ impl Checkpoint {
             RocksCheckpoint::new(db)
                 .and_then(|checkpoint| checkpoint.create_checkpoint(&dir))
                 .map_err(engine::failed(layout.name, "making a checkpoint"))?;
+            // What was written while the families were flushed one after the other is in the copy's log, but in the
+            // live database's only as far as the kernel got.
+            db.flush_wal(true).map_err(engine::failed(layout.name, "syncing what a checkpoint holds"))?;
             let markers = read_markers(&engine::open_read_only(&dir, layout)?)?;
-            let list = List { files: list_files(&dir)?, markers };
+            let list = List { of: of.to_owned(), files: list_files(&dir)?, markers };
             let text = serde_json::to_vec(&list).expect("strings, numbers and bytes always serialize");
             files::replace(&dir.join(LIST), &text)?;
             files::sync_dir(parent)?;
@@ -118,15 +124,17 @@ impl Checkpoint {
         }
     }
 
-    /// The newest whole checkpoint below `parent`; the others are removed.
-    pub(super) fn find_newest(parent: &Path) -> Result<Option<Arc<Self>>, StoreError> {
+    /// The newest whole checkpoint of the live database in folder `of` below `parent`; the others are removed. One of a
+    /// database that a snapshot has replaced since is older than the log's beginning: whoever got it would lack the
+    /// entries that follow it.
+    pub(super) fn find_newest(parent: &Path, of: &str) -> Result<Option<Arc<Self>>, StoreError> {
         let mut names = files::names_in(parent)?;
         names.sort();
         let mut newest = None;
         while let Some(name) = names.pop() {
             let dir = parent.join(&name);
             match newest {
-                None => newest = Self::load(name, &dir)?,
+                None => newest = Self::load(name, &dir)?.filter(|found| found.list.of == of),
                 Some(_) => files::remove_dir(&dir)?,
             }
             if newest.is_none() {

@@ -285,6 +285,28 @@ fn a_crash_in_an_install_leaves_the_old_or_the_new() {
     assert!(!root.join(format!("{FOLDER_PREFIX}new")).exists() && !root.join("incoming/half").exists());
 }
 
+/// The last step of an install is to let go of the own checkpoint: it ends before the log of the next start begins.
+#[test]
+fn a_checkpoint_of_a_replaced_state_is_none_of_the_new_one() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (sender, receiver) = (open(here.path()), open(there.path()));
+    put(&sender, Family::Tags, &[("t", "sent")], 9);
+    put(&receiver, Family::Tags, &[("t", "own")], 3);
+    let own = receiver.checkpoint().unwrap();
+    receiver.install(send(&sender.checkpoint().unwrap(), &receiver).unwrap()).unwrap();
+    // The crash: the files of the old one are still there.
+    std::mem::forget(own);
+    drop(receiver);
+    assert_eq!(folders(there.path(), "checkpoints").len(), 1);
+    let receiver = open(there.path());
+    assert_eq!(applied(&receiver), Some(9));
+    assert!(receiver.current_checkpoint().is_none(), "it holds 3");
+    assert!(folders(there.path(), "checkpoints").is_empty());
+    let fresh = receiver.checkpoint().unwrap().id().to_owned();
+    drop(receiver);
+    assert_eq!(open(there.path()).current_checkpoint().unwrap().id(), fresh);
+}
+
 #[test]
 fn a_lost_or_damaged_pointer_is_corrupt_and_never_an_empty_state() {
     let dir = tempfile::tempdir().unwrap();
