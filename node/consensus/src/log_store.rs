@@ -123,7 +123,8 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let from = last_log_id.map_or(0, |last| last.index.saturating_add(1));
-        self.log.truncate_from(from).map_err(io::Error::other)
+        let log = Arc::clone(&self.log);
+        blocking(move || log.truncate_from(from).map_err(io::Error::other)).await
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {

@@ -5,9 +5,9 @@ use crate::status::Status;
 use portolan_meta::outcome::Outcome;
 use std::time::Duration;
 
-/// An append is durable: how long that took, queueing included.
+/// An append is durable: how long that took, queueing included (the sync alone is `portolan_raft_fsync_seconds`).
 pub(crate) fn appended(took: Duration) {
-    metrics::histogram!("portolan_raft_fsync_seconds").record(took.as_secs_f64());
+    metrics::histogram!("portolan_raft_append_seconds").record(took.as_secs_f64());
 }
 
 /// A proposal of this node came to an end.
@@ -32,6 +32,11 @@ pub(crate) fn read_round() {
 pub(crate) fn applied(entries: usize, took: Duration) {
     metrics::counter!("portolan_raft_applied_entries_total").increment(entries as u64);
     metrics::histogram!("portolan_raft_apply_seconds").record(took.as_secs_f64());
+}
+
+/// A snapshot replaced the state.
+pub(crate) fn installed() {
+    metrics::counter!("portolan_raft_snapshots_installed_total").increment(1);
 }
 
 /// Where the group stands.

@@ -168,14 +168,14 @@ impl NetSnapshot<Types> for Client {
         let reader = tokio::task::spawn_blocking(move || read_files(&checkpoint, header, &sender));
         let sending = self.peers.send_snapshot(self.target, ReceiverStream::new(frames));
         let answer = tokio::select! {
-            answer = tokio::time::timeout(self.limits.snapshot, sending) => answer,
-            closed = cancel => return Err(StreamingError::Closed(closed)),
+            answer = tokio::time::timeout(self.limits.snapshot, sending) => Ok(answer),
+            closed = cancel => Err(closed),
         };
         // The stream is gone by now, whichever way it ended: the reader ends with it.
         if let Ok(Err(error)) = reader.await {
             tracing::error!(%error, peer = %self.target, "reading a snapshot failed");
         }
-        let answer = answer.unwrap_or(Err(PeerError::Deadline));
+        let answer = answer.map_err(StreamingError::Closed)?.unwrap_or(Err(PeerError::Deadline));
         Ok(parse::<SnapshotResponse<Types>>(answer)?)
     }
 }

@@ -9,7 +9,7 @@ use portolan_meta::command::{Command, Proposal};
 use portolan_meta::id::NodeId;
 use portolan_meta::limits::LOG_ENTRY_BYTES;
 use portolan_meta::outcome::Outcome;
-use portolan_peer::{PeerError, ProposeCall};
+use portolan_peer::{PeerError, ProposeCall, Side};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -120,11 +120,13 @@ fn not_applied(leader: NodeId, error: &PeerError) -> Attempt {
         PeerError::UnknownNode(_)
         | PeerError::NoIdentity
         | PeerError::Starting
-        | PeerError::Refused { .. }
+        | PeerError::Refused { by: Side::Peer, .. }
         | PeerError::NotFound
         | PeerError::Busy
         | PeerError::Malformed(_) => Attempt::NotTaken { leader: None },
-        PeerError::Unreachable(_)
+        // Refused here is the answer: whoever gave it may have taken the question.
+        PeerError::Refused { by: Side::Us, .. }
+        | PeerError::Unreachable(_)
         | PeerError::Deadline
         | PeerError::Corrupt { .. }
         | PeerError::Remote(_)

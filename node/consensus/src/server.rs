@@ -55,14 +55,27 @@ impl Server {
         let (pieces, received) = mpsc::channel(4);
         let state = Arc::clone(&self.group.state);
         let writer = tokio::task::spawn_blocking(move || write_files(&state, &header, received));
-        while let Some(frame) = frames.next().await.transpose()? {
-            // A writer that gave up says why below.
-            if pieces.send(frame).await.is_err() {
-                break;
+        let mut broken = None;
+        while let Some(frame) = frames.next().await {
+            match frame {
+                Ok(frame) => {
+                    // A writer that gave up says why below.
+                    if pieces.send(frame).await.is_err() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    broken = Some(error);
+                    break;
+                }
             }
         }
         drop(pieces);
-        let incoming = writer.await.map_err(failed)?.map_err(failed)?;
+        let written = writer.await.map_err(failed)?;
+        if let Some(error) = broken {
+            return Err(error);
+        }
+        let incoming = written.map_err(failed)?;
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(incoming) };
         answer(&self.group.raft.install_full_snapshot(vote, snapshot).await.map_err(failed)?)
     }

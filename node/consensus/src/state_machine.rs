@@ -68,51 +68,65 @@ impl StateMachine {
         Ok(Self { state, announcer, limits, last_applied, membership })
     }
 
-    /// Applies one batch: every entry sees what the earlier ones wrote, all of it is written at once, and only then
-    /// does anybody hear of it.
-    fn apply_batch(&mut self, batch: Vec<EntryResponder<Types>>) -> io::Result<()> {
+    /// Applies one batch, and only then lets anybody hear of it. Away from the tasks: a catching-up node may make
+    /// RocksDB hold its writers back for a while.
+    async fn apply_batch(&mut self, batch: Vec<EntryResponder<Types>>) -> io::Result<()> {
         let Some((last, _)) = batch.last() else { return Ok(()) };
         let last_applied = last.log_id();
         let (began, entries) = (Instant::now(), batch.len());
-        let batch = decode_all(batch)?;
-        let latest = self.state.latest();
-        let mut overlay = Overlay::new(&latest);
-        overlay.prefetch(batch.iter().filter_map(|decoded| decoded.proposal.as_ref())).map_err(io::Error::other)?;
-        let mut membership = None;
-        let mut answers = Vec::with_capacity(batch.len());
-        for Decoded { log_id, proposal, config, responder } in batch {
-            let reply = match proposal {
-                Some(proposal) => {
-                    let (writes, outcome) = apply(&overlay, log_id.index, &proposal).map_err(io::Error::other)?;
-                    overlay.absorb(writes);
-                    Reply(Some(outcome))
-                }
-                None => Reply(None),
-            };
-            if let Some(config) = config {
-                membership = Some(StoredMembership::new(Some(log_id), config));
-            }
-            if let Some(responder) = responder {
-                answers.push((responder, reply));
-            }
-        }
-        let writes = overlay.into_writes();
-        let mut markers = vec![(LAST_APPLIED, encode(&last_applied)?)];
-        if let Some(membership) = &membership {
-            markers.push((MEMBERSHIP, encode(membership)?));
-        }
-        self.state.write(&writes, &markers).map_err(io::Error::other)?;
+        let state = Arc::clone(&self.state);
+        let applied = blocking(move || write_batch(&state, last_applied, batch)).await?;
         self.last_applied = Some(last_applied);
-        if let Some(membership) = membership {
+        if let Some(membership) = applied.membership {
             self.membership = membership;
         }
-        self.announcer.announce(last_applied.index, changes_of(writes.changed_blobs, writes.topology_changed));
+        self.announcer.announce(last_applied.index, applied.changes);
         metrics::applied(entries, began.elapsed());
-        for (responder, reply) in answers {
+        for (responder, reply) in applied.answers {
             responder.send(reply);
         }
         Ok(())
     }
+}
+
+/// What a written batch gave.
+struct Applied {
+    membership: Option<StoredMembership>,
+    changes: Vec<Change>,
+    answers: Vec<(ApplyResponder<Types>, Reply)>,
+}
+
+/// Every entry sees what the earlier ones wrote, and all of it is written at once.
+fn write_batch(state: &State, last_applied: LogId, batch: Vec<EntryResponder<Types>>) -> io::Result<Applied> {
+    let batch = decode_all(batch)?;
+    let latest = state.latest();
+    let mut overlay = Overlay::new(&latest);
+    overlay.prefetch(batch.iter().filter_map(|decoded| decoded.proposal.as_ref())).map_err(io::Error::other)?;
+    let mut membership = None;
+    let mut answers = Vec::with_capacity(batch.len());
+    for Decoded { log_id, proposal, config, responder } in batch {
+        let reply = match proposal {
+            Some(proposal) => {
+                let (writes, outcome) = apply(&overlay, log_id.index, &proposal).map_err(io::Error::other)?;
+                overlay.absorb(writes);
+                Reply(Some(outcome))
+            }
+            None => Reply(None),
+        };
+        if let Some(config) = config {
+            membership = Some(StoredMembership::new(Some(log_id), config));
+        }
+        if let Some(responder) = responder {
+            answers.push((responder, reply));
+        }
+    }
+    let writes = overlay.into_writes();
+    let mut markers = vec![(LAST_APPLIED, encode(&last_applied)?)];
+    if let Some(membership) = &membership {
+        markers.push((MEMBERSHIP, encode(membership)?));
+    }
+    state.write(&writes, &markers).map_err(io::Error::other)?;
+    Ok(Applied { membership, changes: changes_of(writes.changed_blobs, writes.topology_changed), answers })
 }
 
 /// An entry, opened.
@@ -177,11 +191,11 @@ impl RaftStateMachine<Types> for StateMachine {
             bytes += entry_bytes(&item.0);
             batch.push(item);
             if batch.len() >= self.limits.entries || bytes >= self.limits.bytes {
-                self.apply_batch(std::mem::take(&mut batch))?;
+                self.apply_batch(std::mem::take(&mut batch)).await?;
                 bytes = 0;
             }
         }
-        self.apply_batch(batch)
+        self.apply_batch(batch).await
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
@@ -207,6 +221,8 @@ impl RaftStateMachine<Types> for StateMachine {
         }
         self.last_applied = last_applied;
         self.membership = membership;
+        metrics::installed();
+        tracing::info!(index = index_of(last_applied), "a snapshot replaced the state");
         self.announcer.announce(index_of(last_applied), [Change::Reset]);
         Ok(())
     }
