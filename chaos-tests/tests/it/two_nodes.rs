@@ -33,7 +33,8 @@ async fn warnings(cluster: &Cluster) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_has_two_copies_in_a_region_or_one_when_the_other_node_is_down() -> Result<()> {
-    let mut cluster = Cluster::start(Options { nodes_per_region: 2, ..Options::default() }).await?;
+    let mut cluster =
+        Cluster::start(Options { regions: vec!["solo"], nodes_per_region: 2, ..Options::default() }).await?;
     let registry = cluster.registry(0);
     for number in 0..5 {
         let image = Image::seeded(number, &[2_000_000, 1_000]);
@@ -45,7 +46,8 @@ async fn a_push_has_two_copies_in_a_region_or_one_when_the_other_node_is_down() 
     }
     assert!(!warnings(&cluster).await?.contains("one full node"));
 
-    // Until the silence is noticed a push waits; then it is taken with one copy, and the status says so.
+    // No other region could make up for it. Until the silence is noticed a push waits; then it is taken with one copy,
+    // and the status says so.
     cluster.kill(1).await?;
     let image = Image::seeded(9, &[2_000_000]);
     wait::until("a push with one node of two", Duration::from_secs(60), async || {
