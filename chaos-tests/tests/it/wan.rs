@@ -1,7 +1,9 @@
 //! The emulated WAN against its own word: what was asked for is what packets meet. Wants root.
 
+use portolan_chaos_tests::cluster::binary;
 use portolan_chaos_tests::wan::control::{self, Request};
 use portolan_chaos_tests::wan::probe::{self, Place};
+use portolan_chaos_tests::wan::status::LinkStatus;
 use portolan_chaos_tests::wan::{LinkChange, Status, Topology, Wan, namespace};
 use portolan_chaos_tests::{Result, tool};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -15,6 +17,9 @@ static ONE: Mutex<()> = Mutex::new(());
 
 /// What is asked for must be measured within this share of it.
 const NEAR: f64 = 0.05;
+
+/// How long the demo may take.
+const DEMO_WITHIN: Duration = Duration::from_secs(150);
 
 const TWO: &str = r#"
     name = "two"
@@ -91,7 +96,7 @@ fn loss_rate_and_reordering_are_what_was_asked() -> Result<()> {
     let flow = probe::udp(&a, &b, 40_000_000, 200, seconds(4))?;
     near("loss", flow.loss(), 0.1);
     let status = wan.status();
-    let shown = status.link("a", "b").and_then(portolan_chaos_tests::wan::status::LinkStatus::measured_loss);
+    let shown = status.link("a", "b").and_then(LinkStatus::measured_loss);
     near("loss by the router's count", shown.unwrap_or_default(), 0.1);
     assert_eq!(probe::udp(&b, &a, 1_000_000, 200, seconds(1))?.loss(), 0.0, "the other direction loses nothing");
 
@@ -180,6 +185,27 @@ fn nodes_of_one_region_are_near_and_see_their_own_addresses() -> Result<()> {
     receiver.set_read_timeout(Some(Duration::from_secs(2)))?;
     sender.send_to(b"x", receiver.local_addr()?)?;
     assert_eq!(receiver.recv_from(&mut [0; 8])?.1, sender.local_addr()?);
+    Ok(wan.down()?)
+}
+
+#[test]
+fn the_demo_runs_across_three_continents() -> Result<()> {
+    if !tool::is_root("the_demo_runs_across_three_continents") {
+        return Ok(());
+    }
+    let _one = one();
+    let wan = Wan::up(&Topology::load(&topology("three-continents.toml"))?)?;
+    let data = tempfile::tempdir()?;
+    let (portolan, data) = (binary(), data.path().join("data"));
+    let portolan = portolan.to_str().ok_or("a path that is not UTF-8")?;
+    let data = data.to_str().ok_or("a path that is not UTF-8")?;
+    let (launcher, address) = ("ip netns exec wan-{region}", "10.77.{r}.{i}");
+    let dev = ["dev", "--demo", "--data", data, "--launcher", launcher, "--address", address];
+    let said = tokio::runtime::Runtime::new()?.block_on(tool::run(DEMO_WITHIN, portolan, &dev))?;
+    assert!(said.contains("bit for bit"), "{said}");
+    let status = wan.status();
+    let link = status.link("eu-west", "ap-south").ok_or("no link")?;
+    assert!(link.offered > 10_000, "the image went over the link: {} packets", link.offered);
     Ok(wan.down()?)
 }
 
