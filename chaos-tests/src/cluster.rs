@@ -1,6 +1,7 @@
 //! A cluster of real processes: `portolan dev`, whose nodes can be killed and brought back.
 
 use crate::client::Registry;
+use crate::forget::{Disk, Forgetting, Forgotten};
 use crate::wait;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::Deserialize;
@@ -52,6 +53,8 @@ pub struct Cluster {
     base_port: u16,
     options: Vec<String>,
     environment: Vec<(String, String)>,
+    disk: Option<Disk>,
+    forgotten: Forgotten,
     // Last, so that the processes are gone before their folder.
     _own_folder: Option<TempDir>,
 }
@@ -67,6 +70,8 @@ pub struct Options {
     pub folder: Option<PathBuf>,
     /// Settings by environment, for every node.
     pub environment: Vec<(&'static str, String)>,
+    /// A disk that forgets what was not synced when a node is killed; not with a folder of one's own.
+    pub forgetting: Option<Forgetting>,
 }
 
 /// The binary under test: `PORTOLAN_BIN`, else beside the test's own target folder.
@@ -99,7 +104,14 @@ impl Cluster {
         if options.nodes_per_region > 0 {
             arguments.extend(["--nodes-per-region".to_owned(), options.nodes_per_region.to_string()]);
         }
-        let environment: Vec<_> = options.environment.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let mut environment: Vec<_> =
+            options.environment.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let disk = match (options.forgetting, &own_folder) {
+            (None, _) => None,
+            (Some(forgetting), Some(own)) => Some(Disk::new(&folder, own.path(), forgetting)?),
+            (Some(_), None) => return Err("a disk that forgets wants a temporary folder".into()),
+        };
+        environment.extend(disk.iter().flat_map(Disk::environment));
         let base_port = free_base_port()?;
         let (dev, nodes) = launch(&folder, base_port, &arguments, &environment).await?;
         Ok(Self {
@@ -110,6 +122,8 @@ impl Cluster {
             base_port,
             options: arguments,
             environment,
+            disk,
+            forgotten: Forgotten::default(),
             _own_folder: own_folder,
         })
     }
@@ -132,21 +146,85 @@ impl Cluster {
         Registry::new(&self.nodes[node].ops, Duration::from_secs(5))
     }
 
-    /// Kills a node with SIGKILL and waits until the process is gone.
+    /// Kills a node with SIGKILL and waits until the process is gone; a disk that forgets then does so.
     ///
     /// # Errors
     /// When it does not go.
     pub async fn kill(&mut self, node: usize) -> crate::Result<()> {
-        if let Some(mut child) = self.restarted.remove(&node) {
-            child.kill().await?;
-            return Ok(());
+        kill_process(self.pid(node)?, Signal::KILL)?;
+        self.wait_ended(node, Duration::from_secs(10)).await
+    }
+
+    /// Kills all nodes at once: the power of the building.
+    ///
+    /// # Errors
+    /// When one does not go.
+    pub async fn kill_all(&mut self) -> crate::Result<()> {
+        for node in 0..self.nodes.len() {
+            kill_process(self.pid(node)?, Signal::KILL)?;
         }
-        let pid = Pid::from_raw(self.nodes[node].pid).ok_or("a pid of 0")?;
-        kill_process(pid, Signal::KILL)?;
-        wait::until("the killed process to be gone", Duration::from_secs(10), || async move {
-            if test_kill_process(pid).is_err() { Ok(()) } else { Err(format!("process {pid:?} is there")) }
-        })
-        .await
+        for node in 0..self.nodes.len() {
+            self.wait_ended(node, Duration::from_secs(10)).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a node's process is gone, whatever ended it; a disk that forgets then does so.
+    ///
+    /// # Errors
+    /// When it is there for longer than `within`.
+    pub async fn wait_ended(&mut self, node: usize, within: Duration) -> crate::Result<()> {
+        let pid = self.pid(node)?;
+        if let Some(mut child) = self.restarted.remove(&node) {
+            tokio::time::timeout(within, child.wait()).await.map_err(|_| format!("process {pid:?} is there"))??;
+        } else {
+            wait::until("the process to be gone", within, || async move {
+                if test_kill_process(pid).is_err() { Ok(()) } else { Err(format!("process {pid:?} is there")) }
+            })
+            .await?;
+        }
+        if let Some(disk) = &mut self.disk {
+            self.forgotten += disk.forget(pid.as_raw_nonzero().get().unsigned_abs())?;
+        }
+        Ok(())
+    }
+
+    /// What the disk forgot so far.
+    #[must_use]
+    pub fn forgotten(&self) -> Forgotten {
+        self.forgotten
+    }
+
+    /// Gives a running node's disk other orders, until the process ends: see [`Disk::order`].
+    ///
+    /// # Errors
+    /// When the disk is a plain one.
+    pub fn order_disk(&self, node: usize, orders: &str) -> crate::Result<()> {
+        let disk = self.disk.as_ref().ok_or("no disk that forgets")?;
+        disk.order(self.pid(node)?.as_raw_nonzero().get().unsigned_abs(), orders)
+    }
+
+    /// What a node wrote to its logs so far.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn logs(&self, node: usize) -> crate::Result<String> {
+        let mut text = String::new();
+        for entry in std::fs::read_dir(&self.nodes[node].data)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ending| ending == "log") {
+                text += &String::from_utf8_lossy(&std::fs::read(path)?);
+            }
+        }
+        Ok(text)
+    }
+
+    fn pid(&self, node: usize) -> crate::Result<Pid> {
+        let raw = match self.restarted.get(&node) {
+            Some(child) => i32::try_from(child.id().ok_or("the process has ended")?)?,
+            None => self.nodes[node].pid,
+        };
+        Ok(Pid::from_raw(raw).ok_or("a pid of 0")?)
     }
 
     /// Kills `portolan dev` itself with SIGKILL.
@@ -181,12 +259,26 @@ impl Cluster {
     /// # Errors
     /// When the process cannot be started.
     pub fn restart(&mut self, node: usize) -> crate::Result<()> {
+        self.serve(node, None)
+    }
+
+    /// [`Cluster::restart`] on a disk that forgets, for a life that ends by itself: the process kills itself once the
+    /// disk has noted so many acts. [`Cluster::wait_ended`] waits for it.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn restart_to_die(&mut self, node: usize, acts: usize) -> crate::Result<()> {
+        self.serve(node, Some(("FORGET_DIE_AT", acts.to_string())))
+    }
+
+    fn serve(&mut self, node: usize, more: Option<(&str, String)>) -> crate::Result<()> {
         let data = &self.nodes[node].data;
         let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("restarted.log"))?;
         let child = Command::new(binary())
             .args(["serve", "--config"])
             .arg(data.join("portolan.toml"))
             .envs(self.environment.iter().cloned())
+            .envs(more)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

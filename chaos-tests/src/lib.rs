@@ -3,6 +3,7 @@
 //! Nothing of the node is imported but `oci` (digests): a test sees what a user sees. In reading order:
 //!
 //! - [`cluster`] starts `portolan dev`, kills and restarts its nodes;
+//! - [`forget`] is a disk that loses what was not synced, and [`kills`] the workload that must survive it;
 //! - [`client`] is a small registry client that knows nothing but HTTP;
 //! - [`image`] makes seeded images, [`layout`] writes them as OCI layouts for the real clients;
 //! - [`big`] makes, pushes and pulls blobs that are not held in memory;
@@ -14,7 +15,9 @@
 pub mod big;
 pub mod client;
 pub mod cluster;
+pub mod forget;
 pub mod image;
+pub mod kills;
 pub mod layout;
 pub mod tmpfs;
 pub mod tool;

@@ -3,6 +3,8 @@
 mod bad_days;
 mod clients;
 mod dev;
+mod disk;
+mod forgetting;
 mod kill_loop;
 mod memory;
 mod serve;
