@@ -155,7 +155,7 @@ async fn a_skipped_sync_of_a_blob_folder_is_caught() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_skipped_sync_of_the_raft_log_is_caught() -> Result<()> {
-    a_skipped_sync_is_caught("*/raft/*.log", "").await
+    a_skipped_sync_is_caught("*/raft/*.log", "/readyz of").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
