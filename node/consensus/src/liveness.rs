@@ -22,7 +22,15 @@ pub struct Condition {
 pub(crate) struct Liveness {
     started: Instant,
     seen: Mutex<BTreeMap<NodeId, Seen>>,
+    boots: Mutex<BTreeMap<NodeId, Boot>>,
     condition: Mutex<Condition>,
+}
+
+/// A start of a node as its row tells it, and when this node first heard of it.
+#[derive(Clone, Copy, Debug)]
+struct Boot {
+    incarnation: u64,
+    at: Instant,
 }
 
 /// The last answer of a node.
@@ -35,7 +43,7 @@ pub(crate) struct Seen {
 impl Liveness {
     pub(crate) fn new() -> Self {
         let condition = Condition { ready: true, writable: true };
-        Self { started: Instant::now(), seen: Mutex::default(), condition: Mutex::new(condition) }
+        Self { started: Instant::now(), seen: Mutex::default(), boots: Mutex::default(), condition: Mutex::new(condition) }
     }
 
     pub(crate) fn saw(&self, node: NodeId, reply: PingReply) {
@@ -47,9 +55,21 @@ impl Liveness {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
     }
 
+    /// A node's row names a start of it. A new one is a sign of life, although no ping has been answered yet; the first
+    /// that this node reads of may be long ago.
+    pub(crate) fn noticed_boot(&self, node: NodeId, incarnation: u64) {
+        let mut boots = self.boots.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = boots.entry(node).or_insert(Boot { incarnation, at: self.started });
+        if known.incarnation != incarnation {
+            *known = Boot { incarnation, at: Instant::now() };
+        }
+    }
+
     /// For how long a node has been silent; at most for as long as this node listens.
     pub(crate) fn silence(&self, node: NodeId) -> Duration {
-        self.seen(node).map_or(self.started, |seen| seen.at).elapsed()
+        let booted = self.boots.lock().unwrap_or_else(PoisonError::into_inner).get(&node).map(|boot| boot.at);
+        let answered = self.seen(node).map(|seen| seen.at);
+        answered.max(booted).unwrap_or(self.started).elapsed()
     }
 
     pub(crate) fn condition(&self) -> Condition {
@@ -77,7 +97,23 @@ pub(crate) fn judge(config: &Config, state: NodeState, silence: Duration, answer
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, Duration, NodeState, judge};
+    use super::{Config, Duration, Liveness, NodeId, NodeState, judge};
+
+    #[test]
+    fn a_new_start_of_a_node_ends_its_silence_and_a_known_one_does_not() {
+        let (liveness, node) = (Liveness::new(), NodeId(2));
+        let noticed = |incarnation| {
+            liveness.noticed_boot(node, incarnation);
+            liveness.boots.lock().expect("no holder panics")[&node].at
+        };
+        assert_eq!(noticed(4), liveness.started, "that start may be long ago");
+        std::thread::sleep(Duration::from_millis(1));
+        let silence = liveness.silence(node);
+        let second = noticed(5);
+        assert!(second > liveness.started);
+        assert_eq!(noticed(5), second);
+        assert!(liveness.silence(node) < silence + second.elapsed(), "counted from the second start");
+    }
 
     #[test]
     fn silence_and_return_are_committed_once_each() {

@@ -57,14 +57,12 @@ impl Work {
         }
     }
 
-    /// As leader, has silence and return committed, for ever.
+    /// Takes note of starts and, as leader, has silence and return committed, for ever.
     pub(crate) async fn judge_all(self: Arc<Self>) {
         let mut ticks = ticks(self.group.config.ping_interval_ms);
         loop {
             ticks.tick().await;
-            if self.group.leads() {
-                self.judge_once().await;
-            }
+            self.judge_once().await;
         }
     }
 
@@ -76,6 +74,12 @@ impl Work {
                 return;
             }
         };
+        for row in &rows {
+            self.liveness.noticed_boot(row.id, row.incarnation);
+        }
+        if !self.group.leads() {
+            return;
+        }
         for row in rows {
             let (silence, answered) = if row.id == self.group.node {
                 (Duration::ZERO, true)
