@@ -8,6 +8,7 @@ mod forgetting;
 mod kill_loop;
 mod memory;
 mod serve;
+mod snapshot;
 mod streaming;
 mod two_nodes;
 mod wan;
