@@ -337,11 +337,12 @@ fn start_helpers(
         boot::watch_identities(&watching, &table, &token).await;
         ("the table of identities", Ok(()))
     });
-    let (log, state) = (Arc::clone(&disk.log), Arc::clone(&disk.state));
+    let (log, state, blobs) = (Arc::clone(&disk.log), Arc::clone(&disk.state), Arc::clone(&disk.blobs));
     part.tasks.spawn(async move {
         let gauges = || {
             log.record_gauges();
             state.record_gauges();
+            blobs.record_gauges();
         };
         Telemetry::upkeep(metrics, gauges, stop).await;
         ("the metrics", Ok(()))

@@ -111,13 +111,13 @@ impl Telemetry {
     /// Keeps the histograms small, and the process's own gauges and those that `gauges` records fresh, until it is
     /// told to stop.
     pub(crate) async fn upkeep(metrics: PrometheusHandle, gauges: impl Fn(), stop: CancellationToken) {
+        let process = metrics_process::Collector::default();
+        process.describe();
         let mut ticks = tokio::time::interval(UPKEEP);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             metrics.run_upkeep();
             gauges();
-            if let Some(bytes) = resident_bytes() {
-                metrics::gauge!("process_resident_memory_bytes").set(bytes);
-            }
+            process.collect();
         }
     }
 
@@ -157,12 +157,4 @@ fn trace_provider(node: &str) -> Result<SdkTracerProvider, Failure> {
     let resource =
         resource.with_attribute(opentelemetry::KeyValue::new("service.instance.id", node.to_owned())).build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
-}
-
-/// How much memory this process holds, on systems that tell.
-fn resident_bytes() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u32 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(f64::from(kibibytes) * 1024.0)
 }

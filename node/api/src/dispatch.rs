@@ -29,7 +29,7 @@ pub struct PublicApi {
 
 /// The public router: `/v2/` and `/api/v1/`, behind the gate that numbers, limits, logs and measures requests.
 pub fn public_router(api: PublicApi) -> Router {
-    let gate = Arc::new(Gate::new(api.registry.config().limits.requests));
+    let gate = Arc::new(Gate::new(api.registry.config().limits.requests, Arc::clone(api.registry.traffic())));
     Router::new()
         .route("/v2", any(serve_registry))
         .route("/v2/", any(serve_registry))

@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Response, Version};
+use portolan_registry::Traffic;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
@@ -25,12 +26,13 @@ pub(crate) struct RequestId(pub(crate) Arc<str>);
 pub(crate) struct Gate {
     places: Arc<Semaphore>,
     limit: usize,
+    traffic: Arc<Traffic>,
 }
 
 impl Gate {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize, traffic: Arc<Traffic>) -> Self {
         let limit = limit.clamp(1, Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(limit)), limit }
+        Self { places: Arc::new(Semaphore::new(limit)), limit, traffic }
     }
 }
 
@@ -42,6 +44,7 @@ pub(crate) async fn gated(State(gate): State<Arc<Gate>>, mut request: Request, n
         request.method().as_str(),
         request.uri().path(),
         request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()),
+        Arc::clone(&gate.traffic),
     );
     let (received, version) = (meter.received(), request.version());
     let mut place = None;

@@ -6,6 +6,7 @@ use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use portolan_auth::Action;
 use portolan_oci::RepoName;
+use portolan_registry::Traffic;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -28,6 +29,7 @@ pub(crate) struct Meter {
     status: Option<StatusCode>,
     sent: u64,
     whole: bool,
+    traffic: Arc<Traffic>,
 }
 
 /// What a request is about: known once it is routed, and from then on it counts as in flight.
@@ -111,7 +113,13 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
 }
 
 impl Meter {
-    pub(crate) fn begin(id: Arc<str>, method: &str, path: &str, announced: Option<u64>) -> Self {
+    pub(crate) fn begin(
+        id: Arc<str>,
+        method: &str,
+        path: &str,
+        announced: Option<u64>,
+        traffic: Arc<Traffic>,
+    ) -> Self {
         Self {
             id,
             method: method.to_owned(),
@@ -123,6 +131,7 @@ impl Meter {
             status: None,
             sent: 0,
             whole: false,
+            traffic,
         }
     }
 
@@ -171,6 +180,7 @@ impl Drop for Meter {
         if about.is_some() {
             metrics::gauge!("registry_http_in_flight_requests", "handler" => handler).decrement(1.0);
         }
+        self.traffic.count(status >= 500, received, self.sent);
         metrics::counter!("registry_http_requests_total",
             "handler" => handler, "method" => method, "code" => status.to_string())
         .increment(1);

@@ -15,7 +15,7 @@
 //! - `session`, `sessions`: one upload, and all of this node; `pour`: a body into its part; `upload`: what a client
 //!   does with them; `sweep`: what restarts and time do with them.
 //! - `push`: puts a manifest once its blobs are durable enough. `delete`: takes away.
-//! - `report`: the cluster as an operator sees it, and whether this node is ready.
+//! - `report`: the cluster as an operator sees it, and whether this node is ready. `traffic`: what clients asked of it.
 //! - `testing` (a feature): nodes in one process, for the tests of this floor and of those above.
 
 pub mod config;
@@ -38,6 +38,7 @@ mod sessions;
 mod sweep;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod traffic;
 mod upload;
 
 pub use clock::Stale;
@@ -49,6 +50,7 @@ pub use pour::{Chunk, UploadBody};
 pub use pull::{BlobAnswer, BlobStat, ManifestAnswer};
 pub use push::{ManifestPush, PutAnswer};
 pub use registry::{Floors, Registry};
-pub use report::{ClusterReport, NodeReport, Readiness};
+pub use report::{ClusterReport, LagReport, LoadReport, NodeReport, Readiness};
 pub use session::{NotAnUploadId, UploadId, UploadProgress};
+pub use traffic::Traffic;
 pub use upload::Mounted;

@@ -20,6 +20,7 @@ impl Registry {
             floors,
             sessions: Sessions::new(config.uploads.sessions),
             fresh: FreshClock::new(),
+            traffic: Arc::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             leaving: AtomicBool::new(false),

@@ -100,6 +100,7 @@ impl Registry {
             }
             found += bytes.len() as u64;
             if !bytes.is_empty() {
+                metrics::counter!("portolan_upload_bytes_total").increment(bytes.len() as u64);
                 writer.write(bytes).await?;
                 session.set_length(*written.borrow());
             }

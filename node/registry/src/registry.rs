@@ -3,6 +3,7 @@
 use crate::clock::FreshClock;
 use crate::config::Config;
 use crate::sessions::Sessions;
+use crate::traffic::Traffic;
 use portolan_consensus::Consensus;
 use portolan_meta::id::NodeId;
 use portolan_peer::Peers;
@@ -34,6 +35,7 @@ pub struct Registry {
     pub(crate) floors: Floors,
     pub(crate) sessions: Sessions,
     pub(crate) fresh: FreshClock,
+    pub(crate) traffic: Arc<Traffic>,
     /// Writers of uploads: they outlive a request whose client went away, to keep the bytes that arrived.
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -47,6 +49,12 @@ impl Registry {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where the API floor counts what it served.
+    #[must_use]
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// This node's id.

@@ -5,6 +5,7 @@ use crate::registry::Registry;
 use portolan_consensus::Status;
 use portolan_meta::query;
 use portolan_meta::row::{NodeRow, NodeState, Role};
+use portolan_replication::{RegionLag, ReplicationStatus};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -20,8 +21,12 @@ pub struct ClusterReport {
     pub term: u64,
     /// Which node leads; `null` when this node knows none.
     pub leader: Option<u64>,
+    /// Which node answered: some of what follows only it knows.
+    pub asked: u64,
     /// The members, by id.
     pub nodes: Vec<NodeReport>,
+    /// How far each region is behind each other one, as far as the asked node knows.
+    pub lags: Vec<LagReport>,
     /// What an operator should know, in sentences.
     pub warnings: Vec<String>,
 }
@@ -51,6 +56,46 @@ pub struct NodeReport {
     pub last_seen_ms: Option<u64>,
     /// The version of its software.
     pub version: String,
+    /// What it does at the moment; `null` for any node but the asked one.
+    pub load: Option<LoadReport>,
+}
+
+/// What a node does. Totals count from its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LoadReport {
+    /// Requests that ended.
+    pub requests: u64,
+    /// Those that ended by a fault of the node (5xx).
+    pub faults: u64,
+    /// Bytes of bodies that came from clients.
+    pub received_bytes: u64,
+    /// Bytes of bodies that went to clients.
+    pub sent_bytes: u64,
+    /// Blobs that it lacks and does not fetch yet.
+    pub queue: u64,
+    /// How many bytes those are.
+    pub queue_bytes: u64,
+    /// Blobs that it fetches.
+    pub fetches: u64,
+    /// Open upload sessions.
+    pub uploads: u64,
+    /// What its disk has left, in bytes; `null` when the disk does not say.
+    pub disk_free_bytes: Option<u64>,
+}
+
+/// How far one region is behind another: what `from` holds and `to` has no copy of, although it should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LagReport {
+    /// The region that is ahead.
+    pub from: String,
+    /// The region that is behind.
+    pub to: String,
+    /// How many blobs.
+    pub blobs: u64,
+    /// How many bytes those are.
+    pub bytes: u64,
+    /// How long ago the oldest of them was committed, in milliseconds.
+    pub age_ms: u64,
 }
 
 /// Whether this node can do its work.
@@ -80,15 +125,37 @@ impl Registry {
         if let Err(error) = self.floors.blobs.check_space() {
             warnings.push(format!("this node takes no uploads: {error}"));
         }
-        let nodes = rows.into_iter().map(|row| node_report(row, &status)).collect();
+        let replication = self.floors.replication.status();
+        let mut load = Some(self.load(&replication));
+        let report = |row: NodeRow| {
+            let load = if row.id == self.node { load.take() } else { None };
+            node_report(row, &status, load)
+        };
+        let nodes = rows.into_iter().map(report).collect();
         Ok(ClusterReport {
             cluster_id: status.cluster_id,
             epoch: status.epoch,
             term: status.term,
             leader: status.leader.map(|leader| leader.0),
+            asked: self.node.0,
             nodes,
+            lags: replication.lags.into_iter().map(lag_report).collect(),
             warnings,
         })
+    }
+
+    fn load(&self, replication: &ReplicationStatus) -> LoadReport {
+        LoadReport {
+            requests: self.traffic.requests(),
+            faults: self.traffic.faults(),
+            received_bytes: self.traffic.received_bytes(),
+            sent_bytes: self.traffic.sent_bytes(),
+            queue: replication.queue as u64,
+            queue_bytes: replication.queue_bytes,
+            fetches: replication.in_flight.len() as u64,
+            uploads: self.sessions.len() as u64,
+            disk_free_bytes: self.floors.blobs.free_bytes().ok(),
+        }
     }
 
     /// Whether this node can serve pulls: it knows the cluster, its state does not lag far behind what it knows to be
@@ -129,7 +196,12 @@ impl Registry {
     }
 }
 
-fn node_report(row: NodeRow, status: &Status) -> NodeReport {
+fn lag_report(lag: RegionLag) -> LagReport {
+    let RegionLag { from, to, blobs, bytes, age_ms } = lag;
+    LagReport { from, to, blobs, bytes, age_ms }
+}
+
+fn node_report(row: NodeRow, status: &Status, load: Option<LoadReport>) -> NodeReport {
     let progress = status.nodes.get(&row.id).cloned().unwrap_or_default();
     NodeReport {
         id: row.id.0,
@@ -143,6 +215,7 @@ fn node_report(row: NodeRow, status: &Status) -> NodeReport {
         lag: progress.lag,
         last_seen_ms: progress.last_seen_ms,
         version: row.version,
+        load,
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(crate) fn new(limit: usize) -> Self {
+        metrics::gauge!("portolan_upload_sessions").set(0.0);
+        metrics::counter!("portolan_upload_bytes_total").increment(0);
         Self { limit, by_id: Mutex::new(HashMap::new()) }
     }
 
@@ -42,6 +44,10 @@ impl Sessions {
         let mut by_id = self.lock();
         by_id.remove(&id);
         metrics::gauge!("portolan_upload_sessions").set(gauge(by_id.len()));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {

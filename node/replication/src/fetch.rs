@@ -7,6 +7,7 @@ use crate::holders::Holders;
 use crate::landing::{Growing, Landing};
 use crate::source::{RelayGate, Sources, Tour, TourEnd};
 use crate::status::FetchStatus;
+use crate::telemetry::{self, Purpose};
 use bytes::Bytes;
 use portolan_meta::id::{FileId, NodeId};
 use portolan_oci::Digest;
@@ -320,8 +321,7 @@ impl Fetches {
             let end = match next {
                 Ok((from, bytes)) => {
                     fetch.coming_from(from);
-                    metrics::counter!("portolan_replication_fetched_bytes_total", "peer" => from.to_string())
-                        .increment(bytes.len() as u64);
+                    telemetry::fetched(from, fetch.purpose(), bytes.len());
                     if let Err(error) = growing.write(bytes).await {
                         drop(growing);
                         return Ok(self.broken(fetch, &error).await);
@@ -418,6 +418,11 @@ async fn next_bytes(
 }
 
 impl Fetch {
+    /// For whom the bytes come at the moment: whoever reads goes before policy.
+    fn purpose(&self) -> Purpose {
+        if *self.readers.borrow() > 0 { Purpose::Pull } else { Purpose::Policy }
+    }
+
     /// Returns once nobody reads although nobody else wants it.
     async fn unread(&self) {
         let mut readers = self.readers.subscribe();

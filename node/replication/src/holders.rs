@@ -160,10 +160,12 @@ pub(crate) fn missing(view: &dyn View, topology: &Topology, digest: &Digest) -> 
     let Some(blob) = query::blob(view, digest)?.filter(|blob| blob.state == BlobState::Live) else {
         return Ok(None);
     };
-    let locations = query::locations(view, digest)?;
-    let holds = |store: &StoreId| locations.iter().any(|at| at.store == *store && at.generation == blob.generation);
-    let stores: Vec<StoreId> = placement::targets(digest, topology).into_iter().filter(|store| !holds(store)).collect();
-    Ok((!stores.is_empty()).then_some(Missing { size: blob.size, stores }))
+    let mut locations = query::locations(view, digest)?;
+    locations.retain(|location| location.generation == blob.generation);
+    let holders: Vec<StoreId> = locations.iter().map(|location| location.store).collect();
+    let mut stores = placement::targets(digest, topology);
+    stores.retain(|store| !holders.contains(store));
+    Ok((!stores.is_empty()).then_some(Missing { size: blob.size, at_ms: blob.at_ms, holders, stores }))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 //! - [`open`]: the one entry for pulls, which puts these together.
 //! - `confirm`: turns finished files into committed locations.
 //! - `plan`, `worker`: what policy wants here, and the loop that brings it.
+//! - `lag`: how far each region is behind each other one.
 //! - `settle`: waits until blobs are as durable as an ack policy demands.
 //! - `serve`: answers the reads of peers.
 //! - [`replication`]: the handle that owns all this.
@@ -24,6 +25,7 @@ pub mod error;
 mod fetch;
 mod follow;
 mod holders;
+mod lag;
 mod landing;
 mod local;
 mod me;
@@ -44,4 +46,4 @@ pub use error::{OpenError, ReadError, SettleError};
 pub use me::Me;
 pub use open::{BlobBody, Source};
 pub use replication::Replication;
-pub use status::{FetchStatus, RegionMissing, ReplicationStatus};
+pub use status::{FetchStatus, RegionLag, RegionMissing, ReplicationStatus};

@@ -12,6 +12,10 @@ use tokio::time::Instant;
 pub(crate) struct Missing {
     /// Its length in bytes.
     pub(crate) size: u64,
+    /// When it was committed, by the state's clock.
+    pub(crate) at_ms: u64,
+    /// The stores that have it.
+    pub(crate) holders: Vec<StoreId>,
     /// The stores that lack it.
     pub(crate) stores: Vec<StoreId>,
 }
@@ -196,7 +200,7 @@ mod tests {
     }
 
     fn missing(size: u64, stores: &[StoreId]) -> Option<Missing> {
-        Some(Missing { size, stores: stores.to_vec() })
+        Some(Missing { size, at_ms: 0, holders: Vec::new(), stores: stores.to_vec() })
     }
 
     fn plan() -> Plan {

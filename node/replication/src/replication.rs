@@ -131,6 +131,7 @@ impl Replication {
             in_flight: self.fetches.status(),
             unconfirmed: self.confirm.len(),
             missing: self.desk.regions(&topology),
+            lags: self.desk.lags(&topology),
             incomplete: self.desk.incomplete(),
         }
     }

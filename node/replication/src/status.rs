@@ -16,7 +16,9 @@ pub struct ReplicationStatus {
     pub unconfirmed: usize,
     /// What the nodes of each region lack.
     pub missing: Vec<RegionMissing>,
-    /// Whether `missing` is known to be incomplete: a scan is under way, or more is missing than may be remembered.
+    /// How far each region is behind each other one, for every ordered pair of them.
+    pub lags: Vec<RegionLag>,
+    /// Whether `missing` and `lags` are known to be incomplete: a scan is under way, or more is missing than may be remembered.
     pub incomplete: bool,
 }
 
@@ -44,4 +46,19 @@ pub struct RegionMissing {
     pub copies: u64,
     /// How many bytes those are.
     pub bytes: u64,
+}
+
+/// How far one region is behind another: what `from` holds and `to` has no copy of, although it should.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegionLag {
+    /// The region that is ahead.
+    pub from: String,
+    /// The region that is behind.
+    pub to: String,
+    /// How many blobs.
+    pub blobs: u64,
+    /// How many bytes those are.
+    pub bytes: u64,
+    /// How long ago the oldest of them was committed, in milliseconds.
+    pub age_ms: u64,
 }

@@ -5,9 +5,10 @@ use crate::config::Config;
 use crate::confirm::{Confirm, Finished};
 use crate::fetch::{End, Fetches, Joined, Wish};
 use crate::holders::{Holders, missing};
+use crate::lag::lags;
 use crate::landing::blocking;
 use crate::plan::{Class, Missing, Plan};
-use crate::status::RegionMissing;
+use crate::status::{RegionLag, RegionMissing};
 use crate::telemetry;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -20,7 +21,7 @@ use portolan_oci::Digest;
 use portolan_store::{Blobs, StoreError};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -71,6 +72,13 @@ impl Desk {
         let row =
             |(region, (copies, bytes)): (&str, (u64, u64))| RegionMissing { region: region.to_owned(), copies, bytes };
         regions.into_iter().map(row).collect()
+    }
+
+    /// How far each region is behind each other one. Ages are by this node's clock: the state's own stands still while
+    /// nothing is proposed.
+    pub(crate) fn lags(&self, topology: &Topology) -> Vec<RegionLag> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        lags(self.plan().missing(), topology, now.as_millis() as u64)
     }
 }
 
@@ -360,7 +368,10 @@ impl Worker {
 
     fn publish_regions(&self) {
         match self.consensus.local().read(|view| Topology::read(view)) {
-            Ok(topology) => telemetry::regions(&self.desk.regions(&topology)),
+            Ok(topology) => {
+                telemetry::regions(&self.desk.regions(&topology));
+                telemetry::lags(&self.desk.lags(&topology));
+            }
             Err(error) => error!(%error, "the topology cannot be read"),
         }
     }

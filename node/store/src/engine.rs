@@ -113,6 +113,7 @@ fn family_options(family: &FamilySpec, cache: &Cache) -> Options {
 pub(crate) fn record_gauges(db: &DB, layout: &Layout) {
     let database = layout.name;
     let (mut memtables, mut readers, mut files, mut cache) = (0, 0, 0, 0);
+    let (mut behind, mut stopped) = (0, 0);
     for family in &layout.families {
         let Some(handle) = db.cf_handle(family.name) else { continue };
         let read = |name| db.property_int_value_cf(handle, name).ok().flatten().unwrap_or(0);
@@ -121,11 +122,15 @@ pub(crate) fn record_gauges(db: &DB, layout: &Layout) {
         files += read(properties::LIVE_SST_FILES_SIZE);
         // Shared by all families of the database, so that any of them tells it.
         cache = read(properties::BLOCK_CACHE_USAGE);
+        behind += read(properties::ESTIMATE_PENDING_COMPACTION_BYTES);
+        stopped |= read(properties::IS_WRITE_STOPPED);
     }
     metrics::gauge!("portolan_rocksdb_memtable_bytes", "database" => database).set(approximate(memtables));
     metrics::gauge!("portolan_rocksdb_table_reader_bytes", "database" => database).set(approximate(readers));
     metrics::gauge!("portolan_rocksdb_block_cache_bytes", "database" => database).set(approximate(cache));
     metrics::gauge!("portolan_rocksdb_file_bytes", "database" => database).set(approximate(files));
+    metrics::gauge!("portolan_rocksdb_pending_compaction_bytes", "database" => database).set(approximate(behind));
+    metrics::gauge!("portolan_rocksdb_write_stopped", "database" => database).set(approximate(stopped));
 }
 
 /// Gauges are floats; beyond 2^53 bytes their last digits do not matter.

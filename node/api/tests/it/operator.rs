@@ -28,6 +28,13 @@ async fn the_cluster_is_one_question_to_any_node() {
         }
         let own = &nodes[node - 1];
         assert_eq!(own["last_seen_ms"], json!(0), "{own}");
+        assert_eq!(report["asked"], json!(node));
+        for (id, entry) in (1..).zip(nodes) {
+            assert_eq!(entry["load"].is_object(), id == node, "{entry}");
+        }
+        for key in ["requests", "faults", "received_bytes", "sent_bytes", "queue", "queue_bytes", "fetches", "uploads"] {
+            assert!(own["load"][key].is_u64(), "{key} in {own}");
+        }
     }
     server.stop().await;
 }
