@@ -17,7 +17,7 @@ use crate::members::static_members;
 use crate::net::Net;
 use crate::part::Part;
 use crate::telemetry::Telemetry;
-use crate::{admin, boot, bootstrap};
+use crate::{admin, boot, bootstrap, condition};
 use metrics_exporter_prometheus::PrometheusHandle;
 use portolan_auth::{AdminToken, Policy};
 use portolan_consensus::{Consensus, LocalNode};
@@ -73,6 +73,7 @@ struct Disk {
 impl Disk {
     async fn open(folder: &DataDir, config: &portolan_store::Config) -> Result<Self, Failure> {
         let (path, config) = (folder.path().to_owned(), config.clone());
+        folder.check_whole().map_err(Failure::start("checking the data folder")).inspect_err(|_| advise())?;
         let opened = tokio::task::spawn_blocking(move || {
             Ok(Self {
                 log: RaftLog::open(&path, &config).map_err(Failure::start("opening the log"))?,
@@ -81,13 +82,15 @@ impl Disk {
             })
         });
         let opened = opened.await.map_err(Failure::start("opening the data folder"))?;
-        opened.inspect_err(|_| {
-            tracing::error!(
-                "If the folder cannot be mended, empty it, append a member with a new name at the end of \
-                 cluster.members of every node, and start this one as it: it fetches everything from its peers."
-            );
-        })
+        opened.inspect_err(|_| advise())
     }
+}
+
+fn advise() {
+    tracing::error!(
+        "If the folder cannot be mended, empty it, append a member with a new name at the end of cluster.members of \
+         every node, and start this one as it: it fetches everything from its peers."
+    );
 }
 
 impl Node {
@@ -112,7 +115,7 @@ impl Node {
 
         let serving = Arc::new(OnceLock::new());
         let mut ops = start_ops(Arc::clone(&serving), listeners.ops, metrics.clone());
-        let (net, mut back) = Net::open(&config, &materials, listeners.peer);
+        let (net, mut back) = Net::open(&config, &materials, listeners.peer, known.is_some());
         let joined = match known {
             Some(identity) => Ok((identity, None)),
             None => bootstrap::join(&config, config_path, &folder, &net.peers, stop)
@@ -127,12 +130,13 @@ impl Node {
                 return Err(error);
             }
         };
+        net.belong();
         let disk = Disk::open(&folder, &config.storage).await?;
         let local = local_node(&identity, epoch, &disk.state)?;
         net.identify(&local, &disk.state)?;
 
         let (consensus, replication) = start_data(&config, &net, &disk, &local).await?;
-        let helpers = start_helpers(&config, &local, &consensus, &net.table, &disk, metrics);
+        let mut helpers = start_helpers(&config, &local, &consensus, &net.table, &disk, metrics);
         let registry = Registry::start(
             config.registry.clone(),
             Floors {
@@ -142,6 +146,7 @@ impl Node {
                 peers: Arc::clone(&net.peers),
             },
         );
+        tell_condition(&mut helpers, &registry, &consensus, &disk.blobs);
         let policy = Policy::new(&config.auth, admin);
         let public = start_public(&config, &registry, policy, materials.public, listeners.public);
         // Set once per process.
@@ -170,6 +175,8 @@ impl Node {
     pub(crate) async fn run_until(&mut self, stop: &CancellationToken) -> Result<(), Failure> {
         tokio::select! {
             () = stop.cancelled() => Ok(()),
+            // Its state stands still from now on: what it answered would only grow older.
+            error = self.consensus.failed() => Err(Failure::Consensus(error)),
             ended = self.public.next_end() => ended,
             ended = self.ops.next_end() => ended,
             ended = self.helpers.next_end() => ended,
@@ -317,6 +324,16 @@ fn announce(config: &Config) {
     if config.auth.is_explicit() {
         tracing::warn!("auth.mode is \"open\": everybody who reaches this node may push, pull and delete");
     }
+}
+
+/// Keeps what this node says in its pings true.
+fn tell_condition(helpers: &mut Part, registry: &Arc<Registry>, consensus: &Arc<Consensus>, blobs: &Arc<Blobs>) {
+    let (registry, consensus, blobs) = (Arc::clone(registry), Arc::clone(consensus), Arc::clone(blobs));
+    let stop = helpers.stop.clone();
+    helpers.tasks.spawn(async move {
+        condition::tell(&registry, &consensus, &blobs, &stop).await;
+        ("the node's condition", Ok(()))
+    });
 }
 
 fn start_helpers(

@@ -2,12 +2,13 @@
 
 use crate::config::Config;
 use crate::error::Failure;
-use futures::future::{BoxFuture, join_all};
+use futures::future::join_all;
 use portolan_meta::id::NodeId;
 use portolan_meta::query;
-use portolan_peer::{HelloCall, HelloHandler, HelloReply, LocalIdentity, PeerError, Peers};
+use portolan_peer::{Answer, HelloCall, HelloHandler, HelloReply, LocalIdentity, PeerError, Peers};
 use portolan_store::{DataDir, Identity, State};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -23,8 +24,11 @@ pub(crate) struct Greeter {
     name: String,
     members: Vec<String>,
     local: Arc<LocalIdentity>,
-    /// The state, once it is open. Before that nothing is said about the cluster: an answer that knows the cluster but
-    /// not yet its nodes would let a node whose folder was lost come back as if it were new.
+    /// Whether this node belongs to a cluster, as its folder says.
+    member: AtomicBool,
+    /// The state, once it is open. Until then a member of a cluster answers nothing: an answer without the cluster would
+    /// let others begin a second one, and one without its nodes would let a node whose folder was lost come back as
+    /// if it were new.
     state: OnceLock<Arc<State>>,
 }
 
@@ -32,7 +36,13 @@ impl Greeter {
     /// A greeter that knows its name and its list only.
     pub(crate) fn new(config: &Config, local: Arc<LocalIdentity>) -> Arc<Self> {
         let members = names(config);
-        Arc::new(Self { name: config.node.name.clone(), members, local, state: OnceLock::new() })
+        let name = config.node.name.clone();
+        Arc::new(Self { name, members, local, member: AtomicBool::new(false), state: OnceLock::new() })
+    }
+
+    /// To be called as soon as the folder holds an identity, before any peer may ask.
+    pub(crate) fn belong(&self) {
+        self.member.store(true, Ordering::Release);
     }
 
     /// Lets it answer from the state. To be called once, before the identity is made known.
@@ -41,27 +51,30 @@ impl Greeter {
         let _ = self.state.set(state);
     }
 
-    fn answer(&self, call: &HelloCall) -> HelloReply {
+    fn answer(&self, call: &HelloCall) -> Result<HelloReply, PeerError> {
         let mut reply = HelloReply { name: self.name.clone(), members: self.members.clone(), ..HelloReply::default() };
-        if let (Some(identity), Some(state)) = (self.local.get(), self.state.get()) {
-            reply.cluster_id = Some(identity.cluster_id.clone());
-            reply.epoch = identity.epoch;
-            let row = state
-                .read(query::nodes)
-                .inspect_err(|error| tracing::error!(%error, "the nodes cannot be read"))
-                .ok()
-                .and_then(|rows| rows.into_iter().find(|row| row.name == call.name));
-            if let Some(row) = row {
-                reply.known_storage_uuid = Some(row.storage_uuid);
-                reply.known_node = Some(row.id);
-            }
+        if !self.member.load(Ordering::Acquire) {
+            return Ok(reply);
         }
-        reply
+        let (Some(identity), Some(state)) = (self.local.get(), self.state.get()) else {
+            return Err(PeerError::Starting);
+        };
+        reply.cluster_id = Some(identity.cluster_id.clone());
+        reply.epoch = identity.epoch;
+        let rows = state.read(query::nodes).map_err(|error| {
+            tracing::error!(%error, "the nodes cannot be read");
+            PeerError::Remote("the nodes cannot be read".to_owned())
+        })?;
+        if let Some(row) = rows.into_iter().find(|row| row.name == call.name) {
+            reply.known_storage_uuid = Some(row.storage_uuid);
+            reply.known_node = Some(row.id);
+        }
+        Ok(reply)
     }
 }
 
 impl HelloHandler for Greeter {
-    fn hello(&self, call: HelloCall) -> BoxFuture<'_, HelloReply> {
+    fn hello(&self, call: HelloCall) -> Answer<'_, HelloReply> {
         Box::pin(async move { self.answer(&call) })
     }
 }
@@ -213,7 +226,7 @@ fn names(config: &Config) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Finding, HelloReply, PeerError, conclude};
+    use super::{AtomicBool, Finding, Greeter, HelloCall, HelloReply, LocalIdentity, OnceLock, PeerError, conclude};
 
     fn reply(name: &str, cluster: Option<&str>, uuid: Option<&str>) -> HelloReply {
         HelloReply {
@@ -233,6 +246,23 @@ mod tests {
             (Finding::Waiting(_), Finding::Waiting(_)) => {}
             _ => assert_eq!(&found, expected, "{shown}"),
         }
+    }
+
+    #[test]
+    fn a_member_of_a_cluster_that_still_opens_its_state_never_answers_that_it_knows_none() {
+        let greeter = |member| Greeter {
+            name: "b".to_owned(),
+            members: Vec::new(),
+            local: LocalIdentity::unknown(),
+            member: AtomicBool::new(member),
+            state: OnceLock::new(),
+        };
+        let call = HelloCall::default();
+        assert_eq!(greeter(false).answer(&call).map(|reply| reply.cluster_id), Ok(None));
+        assert_eq!(greeter(true).answer(&call), Err(PeerError::Starting));
+        let other = greeter(false);
+        other.belong();
+        assert_eq!(other.answer(&call), Err(PeerError::Starting));
     }
 
     #[test]

@@ -110,6 +110,12 @@ pub(crate) enum Failure {
     /// The shutdown did not finish in time.
     #[error("the node did not stop within {} s", .0.as_secs_f32())]
     ShutdownTimeout(Duration),
+    /// Raft stopped, which only a failing disk makes it do.
+    #[error(
+        "the metadata cannot be kept any more: {0}\nThe node stops rather than answer from a state that stands still. \
+         Look after its disk, then start it again."
+    )]
+    Consensus(portolan_consensus::ConsensusError),
     /// A part of a serving node ended by itself.
     #[error("{0} ended unexpectedly")]
     PartEnded(&'static str),
@@ -275,6 +281,7 @@ impl Failure {
             | Self::DataDir { .. }
             | Self::Start { .. }
             | Self::ShutdownTimeout(_)
+            | Self::Consensus(_)
             | Self::PartEnded(_)
             | Self::ChildEnded { .. }
             | Self::NotReady { .. }

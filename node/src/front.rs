@@ -12,8 +12,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// What the ops port takes: a few scrapers and probes.
-const OPS_LIMITS: ServeLimits =
-    ServeLimits { connections: 64, header_timeout: Duration::from_secs(10), drain: Duration::from_millis(500) };
+const OPS_LIMITS: ServeLimits = ServeLimits {
+    connections: 64,
+    header_timeout: Duration::from_secs(10),
+    stall_timeout: Duration::from_secs(10),
+    drain: Duration::from_millis(500),
+};
 
 /// Serves the public API from here on.
 pub(crate) fn start_public(
@@ -29,6 +33,7 @@ pub(crate) fn start_public(
     let limits = ServeLimits {
         connections: limits.connections,
         header_timeout: Duration::from_millis(limits.header_timeout_ms),
+        stall_timeout: Duration::from_millis(limits.stall_timeout_ms),
         // The rest of the stop has its share of the deadline.
         drain: config.shutdown.mul_f32(0.7),
     };

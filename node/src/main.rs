@@ -10,6 +10,7 @@ mod bootstrap;
 mod cli;
 mod client;
 mod commands;
+mod condition;
 mod config;
 mod error;
 mod front;
@@ -26,6 +27,10 @@ use clap::Parser;
 use cli::{Cli, ClusterCommand, Command};
 use error::Failure;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long work on the disk that nobody waits for may take at the end.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -42,12 +47,14 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         match cli.command {
             Command::Serve(args) => commands::serve::run(&args).await,
             Command::Dev(args) => commands::dev::run(&args).await,
             Command::Cluster(ClusterCommand::Status(args)) => commands::cluster::status(&args).await,
         }
-    })?;
-    Ok(())
+    });
+    // Work on the disk cannot be cancelled: what nobody waits for any more must not hold up the end.
+    runtime.shutdown_timeout(LAST_WORK);
+    Ok(result?)
 }

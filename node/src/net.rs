@@ -26,13 +26,16 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    /// Opens it for `hello`. The part is the server.
-    pub(crate) fn open(config: &Config, materials: &Materials, listener: TcpListener) -> (Self, Part) {
+    /// Opens it for `hello`; `member` says whether the folder belongs to a cluster already. The part is the server.
+    pub(crate) fn open(config: &Config, materials: &Materials, listener: TcpListener, member: bool) -> (Self, Part) {
         let local = LocalIdentity::unknown();
         let table = IdentityTable::new(Arc::clone(&local));
         let limits = config.peer.limits.clone();
         let peers = Peers::new(Arc::clone(&local), table.clone(), Arc::clone(&materials.connector), limits.clone());
         let greeter = Greeter::new(config, Arc::clone(&local));
+        if member {
+            greeter.belong();
+        }
         let handlers = Arc::new(OnceLock::new());
         let server =
             PeerServer::new(limits.clone(), Arc::clone(&local), table.clone(), Arc::clone(&handlers), greeter.clone());
@@ -45,6 +48,11 @@ impl Net {
             ("the peer server", served.map_err(Failure::start("the peer server")))
         });
         (Self { local, table, peers, greeter, handlers }, back)
+    }
+
+    /// The folder belongs to a cluster from now on.
+    pub(crate) fn belong(&self) {
+        self.greeter.belong();
     }
 
     /// Makes the identity known, and what the state knows of the others' identities.

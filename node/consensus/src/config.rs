@@ -1,7 +1,13 @@
 //! Settings of this floor: timing profiles and limits.
 
 use serde::Deserialize;
+use std::num::NonZeroUsize;
 use std::time::Duration;
+
+/// The default of [`Config::max_proposals`].
+const MAX_PROPOSALS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+/// The default of [`Config::max_waiting_reads`].
+const MAX_WAITING_READS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 /// Timing for the distance between voters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -50,10 +56,9 @@ impl Profile {
 pub struct Config {
     /// How far apart the voters are.
     pub profile: Profile,
-    /// Log bytes since the last snapshot that trigger the next one, after which the log before it is purged.
+    /// Log bytes between two snapshots. The log before the last but one is purged: between one and two times this stays,
+    /// so that a node that was away briefly needs no snapshot.
     pub snapshot_log_bytes: u64,
-    /// How many entries before the snapshot stay in the log, so that a node that was away briefly needs no snapshot.
-    pub snapshot_keep_entries: u64,
     /// The most that one append message carries, in bytes of entries (one larger entry travels alone).
     pub append_max_bytes: u64,
     /// The most entries that one append message carries.
@@ -67,9 +72,9 @@ pub struct Config {
     /// Bytes of rows after which an apply batch is written.
     pub apply_batch_bytes: u64,
     /// Proposals of this node that may wait for their outcome at once; more wait for a free place.
-    pub max_proposals: usize,
+    pub max_proposals: NonZeroUsize,
     /// Reads that may wait for one read-index round at once.
-    pub max_waiting_reads: usize,
+    pub max_waiting_reads: NonZeroUsize,
     /// Changes that a slow receiver of [`crate::Consensus::changes`] may fall behind before it must rescan.
     pub change_backlog: usize,
     /// Pause before a proposal or a read is tried again.
@@ -95,15 +100,14 @@ impl Default for Config {
         Self {
             profile: Profile::default(),
             snapshot_log_bytes: 1 << 30,
-            snapshot_keep_entries: 1_000,
             append_max_bytes: 1 << 20,
             append_max_entries: 4_096,
             append_in_flight: 64,
             snapshot_transfer_ms: 30 * 60 * 1_000,
             apply_batch_entries: 256,
             apply_batch_bytes: 8 << 20,
-            max_proposals: 4_096,
-            max_waiting_reads: 65_536,
+            max_proposals: MAX_PROPOSALS,
+            max_waiting_reads: MAX_WAITING_READS,
             change_backlog: 1_024,
             retry_pause_ms: 50,
             read_round_ms: 2_000,

@@ -105,7 +105,7 @@ impl Consensus {
             cluster_id: local.cluster_id.clone(),
             epoch: local.epoch,
         });
-        let (barrier, waiting) = Barrier::new(group.config.max_waiting_reads);
+        let (barrier, waiting) = Barrier::new(group.config.max_waiting_reads.get());
         let asking = Arc::clone(&group);
         let reads = read_index::serve(waiting, move |deadline| read_index::ask(Arc::clone(&asking), deadline));
         let tasks = vec![

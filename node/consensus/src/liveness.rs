@@ -43,7 +43,12 @@ pub(crate) struct Seen {
 impl Liveness {
     pub(crate) fn new() -> Self {
         let condition = Condition { ready: true, writable: true };
-        Self { started: Instant::now(), seen: Mutex::default(), boots: Mutex::default(), condition: Mutex::new(condition) }
+        Self {
+            started: Instant::now(),
+            seen: Mutex::default(),
+            boots: Mutex::default(),
+            condition: Mutex::new(condition),
+        }
     }
 
     pub(crate) fn saw(&self, node: NodeId, reply: PingReply) {

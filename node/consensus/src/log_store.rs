@@ -3,6 +3,7 @@
 use crate::disk::blocking;
 use crate::types::{Entry, LogId, Types, Vote, decode, encode};
 use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use openraft::OptionalSend;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
@@ -38,6 +39,26 @@ impl LogStore {
         rows.iter().map(|(_, bytes)| decode(bytes)).collect()
     }
 
+    /// All entries of `[from, to)`, each page bounded in bytes.
+    fn pages(self, from: u64, to: u64) -> impl Stream<Item = io::Result<Vec<Entry>>> + Send {
+        stream::try_unfold((self, from), move |(store, from)| async move {
+            if from >= to {
+                return Ok(None);
+            }
+            let reader = store.clone();
+            let page = blocking(move || reader.read(from, to, reader.read_bytes)).await?;
+            match (page.first(), page.last()) {
+                (Some(first), Some(last)) if first.index() == from => {
+                    let next = last.index() + 1;
+                    Ok(Some((page, (store, next))))
+                }
+                // The log ends before the range does.
+                (None, _) | (_, None) => Ok(None),
+                _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("entry {from} is missing from the log"))),
+            }
+        })
+    }
+
     /// What is not a range with both ends counted is made one: `[from, to)`.
     fn bounds(&self, range: &impl RangeBounds<u64>) -> io::Result<(u64, u64)> {
         let from = match range.start_bound() {
@@ -65,6 +86,22 @@ impl RaftLogReader<Types> for LogStore {
     ) -> Result<Vec<Entry>, io::Error> {
         let (from, to) = self.bounds(&range)?;
         if from >= to { Ok(Vec::new()) } else { self.read(from, to, u64::MAX) }
+    }
+
+    /// What is applied: page by page, so that a node with much to catch up does not hold it all in memory, and away
+    /// from the tasks. An entry that is missing before others must not be skipped in silence.
+    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let bounds = self.bounds(&range);
+        let store = self.clone();
+        stream::once(async move { bounds })
+            .map_ok(move |(from, to)| store.clone().pages(from, to))
+            .try_flatten()
+            .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
+            .try_flatten()
+            .boxed()
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {

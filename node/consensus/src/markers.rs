@@ -2,6 +2,7 @@
 
 use crate::types::{LogId, SnapshotMeta, StoredMembership, decode};
 use portolan_store::{Checkpoint, State};
+use std::collections::BTreeMap;
 use std::io;
 
 /// The marker that holds the newest applied log id.
@@ -19,6 +20,11 @@ pub(crate) fn of_state(state: &State) -> io::Result<(Option<LogId>, StoredMember
 pub(crate) fn of_checkpoint(checkpoint: &Checkpoint) -> io::Result<SnapshotMeta> {
     let (last_log_id, last_membership) = parse(checkpoint.marker(LAST_APPLIED), checkpoint.marker(MEMBERSHIP))?;
     Ok(SnapshotMeta { last_log_id, last_membership })
+}
+
+/// The newest log id that a received state has applied.
+pub(crate) fn of_received(markers: &BTreeMap<String, Vec<u8>>) -> io::Result<Option<LogId>> {
+    markers.get(LAST_APPLIED).map(|bytes| decode(bytes)).transpose()
 }
 
 fn parse(last_applied: Option<&[u8]>, membership: Option<&[u8]>) -> io::Result<(Option<LogId>, StoredMembership)> {

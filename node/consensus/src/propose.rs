@@ -24,7 +24,7 @@ pub(crate) struct Proposer {
 
 impl Proposer {
     pub(crate) fn new(group: Arc<Group>, incarnation: u64) -> Self {
-        let places = Semaphore::new(group.config.max_proposals);
+        let places = Semaphore::new(group.config.max_proposals.get());
         let sequencer = Sequencer::new(group.node, incarnation);
         Self { group, sequencer, places }
     }

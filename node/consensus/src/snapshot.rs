@@ -44,10 +44,9 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     }
 }
 
-/// The newest checkpoint, if there is one. Waits while one is being made.
-pub(crate) async fn current(state: &Arc<State>) -> io::Result<Option<Snapshot>> {
-    let state = Arc::clone(state);
-    blocking(move || Ok(state.current_checkpoint())).await?.map(describe).transpose()
+/// The newest checkpoint, if there is one. Does not wait for one that is being made: Raft asks on the task that applies.
+pub(crate) fn current(state: &State) -> io::Result<Option<Snapshot>> {
+    state.current_checkpoint().map(describe).transpose()
 }
 
 /// The meta data is read from the checkpoint itself, not from the state that went on since.

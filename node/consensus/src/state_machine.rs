@@ -13,6 +13,7 @@ use openraft::{EmptyNode, EntryPayload, Membership, OptionalSend};
 use portolan_meta::command::Proposal;
 use portolan_meta::{Overlay, apply, codec};
 use portolan_store::State;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -203,31 +204,31 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
-        let state = Arc::clone(&self.state);
+        let (state, announced) = (Arc::clone(&self.state), meta.last_log_id);
         blocking(move || {
             let incoming = match snapshot {
                 SnapshotData::Received(incoming) => incoming,
                 SnapshotData::Built(checkpoint) => copy_in(&state, &checkpoint)?,
             };
-            state.install(incoming).map_err(io::Error::other)?;
+            let verify = |markers: &BTreeMap<String, Vec<u8>>| match markers::of_received(markers) {
+                Ok(held) if held == announced => Ok(()),
+                Ok(held) => Err(format!("it holds {held:?}, but was announced as {announced:?}")),
+                Err(error) => Err(error.to_string()),
+            };
+            state.install(incoming, verify).map_err(io::Error::other)?;
             // A snapshot of one's own at the same place: what this node would send on if it became the leader.
             state.checkpoint().map(|_| ()).map_err(io::Error::other)
         })
         .await?;
-        let (last_applied, membership) = markers::of_state(&self.state)?;
-        if last_applied != meta.last_log_id {
-            let problem = format!("the snapshot holds {last_applied:?}, but was announced as {:?}", meta.last_log_id);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-        }
-        self.last_applied = last_applied;
-        self.membership = membership;
+        (self.last_applied, self.membership) = markers::of_state(&self.state)?;
         metrics::installed();
-        tracing::info!(index = index_of(last_applied), "a snapshot replaced the state");
-        self.announcer.announce(index_of(last_applied), [Change::Reset]);
+        let index = index_of(self.last_applied);
+        tracing::info!(index, "a snapshot replaced the state");
+        self.announcer.announce(index, [Change::Reset]);
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        current(&self.state).await
+        current(&self.state)
     }
 }

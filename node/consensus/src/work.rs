@@ -4,7 +4,6 @@
 //! that a restart would lose, so that their owner may drop them anywhere.
 
 use crate::clock::millis;
-use crate::config::Config;
 use crate::group::{Group, Standing};
 use crate::liveness::{Liveness, judge};
 use crate::members::StaticMember;
@@ -105,6 +104,7 @@ impl Work {
     /// Adds missing learners, makes snapshots, purges the log and refreshes the gauges, for ever.
     pub(crate) async fn keep_house(self: Arc<Self>) {
         let mut ticks = ticks(self.group.config.housekeeping_interval_ms);
+        let mut history = History::of(&self.status());
         loop {
             ticks.tick().await;
             metrics::record(&self.status(), self.log.bytes());
@@ -113,7 +113,7 @@ impl Work {
             if self.group.leads() {
                 self.add_learners().await;
             }
-            self.compact().await;
+            self.compact(&mut history).await;
         }
     }
 
@@ -132,9 +132,9 @@ impl Work {
         }
     }
 
-    async fn compact(&self) {
-        let status = self.status();
-        let step = compaction(&self.group.config, &status, self.log.bytes(), self.transfers.any());
+    async fn compact(&self, history: &mut History) {
+        let (status, appended) = (self.status(), self.log.appended_bytes());
+        let step = history.step(self.group.config.snapshot_log_bytes, &status, appended, self.transfers.any());
         let done = match step {
             Compaction::Nothing => return,
             Compaction::Snapshot => self.group.raft.trigger().snapshot().await,
@@ -197,44 +197,84 @@ enum Compaction {
     Purge { upto: u64 },
 }
 
-/// A snapshot when the log has grown by its limit; then the log before it goes, but for what is kept for those who were
-/// away briefly, and not while somebody receives a snapshot, who will need the entries that follow it. What is kept
-/// goes too when it is what makes the log exceed its limit: else there would be a snapshot at every look.
-fn compaction(config: &Config, status: &Status, log_bytes: u64, transferring: bool) -> Compaction {
-    let grown = log_bytes >= config.snapshot_log_bytes;
-    let (before, since) =
-        (status.snapshot.saturating_sub(status.purged), status.applied.saturating_sub(status.snapshot));
-    let upto = match status.snapshot.saturating_sub(config.snapshot_keep_entries) {
-        upto if upto > status.purged => upto,
-        _ if grown && before > since => status.snapshot,
-        _ if grown && since > 0 => return Compaction::Snapshot,
-        _ => return Compaction::Nothing,
-    };
-    if transferring { Compaction::Nothing } else { Compaction::Purge { upto } }
+/// The last two snapshots, as far as the log is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct History {
+    /// The newest one's index.
+    newest: u64,
+    /// The one's before it; what was purged already stands in for one from before this start.
+    before: u64,
+    /// [`RaftLog::appended_bytes`] when the newest was asked for.
+    mark: u64,
+}
+
+impl History {
+    fn of(status: &Status) -> Self {
+        Self { newest: status.snapshot, before: status.purged, mark: 0 }
+    }
+
+    /// A snapshot for each `limit` of log; then what lies before the last but one goes, so that between one and two
+    /// times the limit stays for those who were away, and not while somebody receives a snapshot, who will need the
+    /// entries that follow it.
+    fn step(&mut self, limit: u64, status: &Status, appended: u64, transferring: bool) -> Compaction {
+        if status.snapshot > self.newest {
+            (self.before, self.newest) = (self.newest, status.snapshot);
+        }
+        if self.before > status.purged && !transferring {
+            return Compaction::Purge { upto: self.before };
+        }
+        if appended.saturating_sub(self.mark) < limit || status.applied <= status.snapshot {
+            return Compaction::Nothing;
+        }
+        self.mark = appended;
+        Compaction::Snapshot
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BTreeMap, Compaction, Config, NodeId, Status, compaction};
+    use super::{BTreeMap, Compaction, History, NodeId, Status};
+
+    const LIMIT: u64 = 1_000;
+
+    fn check(name: &str, history: (u64, u64, u64), state: (u64, u64, u64), appended: u64, expected: Compaction) {
+        let ((newest, before, mark), (applied, snapshot, purged)) = (history, state);
+        let status = Status { applied, snapshot, purged, ..status() };
+        for transferring in [false, true] {
+            let mut history = History { newest, before, mark };
+            let expected = match expected {
+                Compaction::Purge { .. } if transferring => Compaction::Nothing,
+                other => other,
+            };
+            assert_eq!(history.step(LIMIT, &status, appended, transferring), expected, "{name}, {transferring}");
+        }
+    }
 
     #[test]
-    fn the_log_is_snapshotted_by_bytes_and_purged_only_behind_a_snapshot() {
-        let config = Config { snapshot_log_bytes: 1_000, snapshot_keep_entries: 10, ..Config::default() };
-        let cases = [
-            ("small", (50, 0, 0), 999, false, Compaction::Nothing),
-            ("grown", (50, 0, 0), 1_000, false, Compaction::Snapshot),
-            ("nothing new since the snapshot", (50, 50, 50), 5_000, false, Compaction::Nothing),
-            ("what is kept is too much", (52, 50, 40), 1_000, false, Compaction::Purge { upto: 50 }),
-            ("but not during a transfer either", (52, 50, 40), 1_000, true, Compaction::Nothing),
-            ("a snapshot lets the log go", (60, 50, 0), 5_000, false, Compaction::Purge { upto: 40 }),
-            ("but not during a transfer", (60, 50, 0), 5_000, true, Compaction::Nothing),
-            ("what is kept is kept", (60, 50, 40), 10, false, Compaction::Nothing),
-            ("grown again", (90, 50, 40), 1_000, true, Compaction::Snapshot),
-        ];
-        for (name, (applied, snapshot, purged), bytes, transferring, expected) in cases {
-            let status = Status { applied, snapshot, purged, ..status() };
-            assert_eq!(compaction(&config, &status, bytes, transferring), expected, "{name}");
-        }
+    fn the_log_is_snapshotted_by_bytes_and_purged_behind_the_last_but_one() {
+        check("small", (0, 0, 0), (50, 0, 0), 999, Compaction::Nothing);
+        check("grown", (0, 0, 0), (50, 0, 0), 1_000, Compaction::Snapshot);
+        check("the first snapshot lets nothing go", (0, 0, 1_000), (60, 50, 0), 1_500, Compaction::Nothing);
+        check("grown again", (50, 0, 1_000), (90, 50, 0), 2_000, Compaction::Snapshot);
+        check(
+            "the second lets go what the first holds",
+            (50, 0, 2_000),
+            (95, 90, 0),
+            2_100,
+            Compaction::Purge { upto: 50 },
+        );
+        check("once", (90, 50, 2_000), (95, 90, 50), 2_100, Compaction::Nothing);
+        check("nothing new since the snapshot", (50, 0, 1_000), (50, 50, 0), 5_000, Compaction::Nothing);
+        check("one that a leader sent", (50, 40, 1_000), (200, 200, 200), 1_100, Compaction::Nothing);
+    }
+
+    #[test]
+    fn one_snapshot_is_asked_for_once() {
+        let status = Status { applied: 50, ..status() };
+        let mut history = History::of(&status);
+        assert_eq!(history.step(LIMIT, &status, 1_000, false), Compaction::Snapshot);
+        assert_eq!(history.step(LIMIT, &status, 1_100, false), Compaction::Nothing);
+        assert_eq!(history.step(LIMIT, &status, 2_100, false), Compaction::Snapshot, "the first one failed");
     }
 
     fn status() -> Status {

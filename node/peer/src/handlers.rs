@@ -67,8 +67,9 @@ pub trait BlobHandler: Send + Sync + 'static {
 
 /// Answers `hello`, from the moment the port is bound.
 pub trait HelloHandler: Send + Sync + 'static {
-    /// What is known here.
-    fn hello(&self, call: HelloCall) -> BoxFuture<'_, HelloReply>;
+    /// What is known here; [`PeerError::Starting`] while a node that belongs to a cluster cannot tell yet: nothing
+    /// would be taken for "no cluster".
+    fn hello(&self, call: HelloCall) -> Answer<'_, HelloReply>;
 }
 
 /// All handlers but hello. Calls that come before they are set get [`PeerError::Starting`].

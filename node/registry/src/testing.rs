@@ -3,12 +3,11 @@
 
 use crate::config::Config;
 use crate::registry::{Floors, Registry};
-use futures::future::BoxFuture;
 use portolan_consensus::{Consensus, LocalNode, StaticMember};
 use portolan_meta::id::NodeId;
 use portolan_meta::row::Role;
 use portolan_peer::{
-    Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity, MemoryNetwork, PeerIdentity,
+    Answer, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity, MemoryNetwork, PeerIdentity,
     PeerServer, Peers,
 };
 use portolan_replication::{Me, Replication};
@@ -71,8 +70,8 @@ struct Node {
 struct NoHello;
 
 impl HelloHandler for NoHello {
-    fn hello(&self, _: HelloCall) -> BoxFuture<'_, HelloReply> {
-        Box::pin(async { HelloReply::default() })
+    fn hello(&self, _: HelloCall) -> Answer<'_, HelloReply> {
+        Box::pin(async { Ok(HelloReply::default()) })
     }
 }
 

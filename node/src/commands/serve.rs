@@ -2,6 +2,7 @@
 
 use crate::assembly::Node;
 use crate::cli::ServeArgs;
+use crate::condition;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::shutdown::Stop;
@@ -19,6 +20,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config =
         Config::parse(&text, variables).map_err(|problems| Failure::Config { path: args.config.clone(), problems })?;
     let telemetry = Telemetry::install(&config.node.name)?;
+    condition::raise_file_limit();
     let stop = Stop::watch(args.stop_on_stdin_eof)?;
     let result = serve(config, args, &telemetry, &stop).await;
     // On a terminal the caller's words are enough.

@@ -113,6 +113,9 @@ impl Settings {
     }
 
     fn read_variable(&mut self, name: &str, value: &str) {
+        if is_service_link(name) {
+            return;
+        }
         let Some((table, key)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')) else {
             return;
         };
@@ -218,6 +221,17 @@ impl Settings {
         });
         self.problems
     }
+}
+
+/// Whether a variable is one of those that Kubernetes puts into every container of a namespace with a Service of a name
+/// like `portolan-peer`.
+fn is_service_link(name: &str) -> bool {
+    let after = |word| name.split_once(word).map(|(_, rest)| rest);
+    let port = after("_PORT").is_some_and(|rest| {
+        rest.is_empty()
+            || rest.strip_prefix('_').is_some_and(|rest| rest.starts_with(|byte: char| byte.is_ascii_digit()))
+    });
+    port || name.ends_with("_SERVICE_HOST") || after("_SERVICE_PORT").is_some()
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -200,6 +200,11 @@ fn variables_override_the_file_and_are_checked_alike() {
         ("PORTOLAN_LIMITS_SHUTDOWN_MS", "1500"),
         ("PORTOLAN_PUBLIC_PLAIN_HTTP", "true"),
         ("PORTOLAN_SERVER", "127.0.0.1:5003"),
+        // A Service `portolan-peer` in the same Kubernetes namespace.
+        ("PORTOLAN_PEER_SERVICE_HOST", "10.0.0.1"),
+        ("PORTOLAN_PEER_SERVICE_PORT_GRPC", "7000"),
+        ("PORTOLAN_PEER_PORT", "tcp://10.0.0.1:7000"),
+        ("PORTOLAN_PEER_PORT_7000_TCP_ADDR", "10.0.0.1"),
         ("PATH", "/bin"),
     ];
     let config = parse(GOOD, certs.path(), &overrides).unwrap();

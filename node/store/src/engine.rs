@@ -46,8 +46,18 @@ pub(crate) fn failed(database: &'static str, action: &'static str) -> impl Fn(Er
 /// not synced may be lost, in order, and nothing else. Whole logs that are missing or shorter than they were at their
 /// sync are refused.
 pub(crate) fn open(path: &Path, config: &Config, layout: &Layout) -> Result<DB, StoreError> {
-    let cache = Cache::new_lru_cache(size(layout.cache_bytes));
+    open_with(database_options(config), path, layout)
+}
+
+/// Like [`open`], but a folder without a database is refused.
+pub(crate) fn open_existing(path: &Path, config: &Config, layout: &Layout) -> Result<DB, StoreError> {
     let mut options = database_options(config);
+    options.create_if_missing(false);
+    open_with(options, path, layout)
+}
+
+fn open_with(mut options: Options, path: &Path, layout: &Layout) -> Result<DB, StoreError> {
+    let cache = Cache::new_lru_cache(size(layout.cache_bytes));
     if let Some(bytes) = layout.write_buffers_bytes {
         options.set_db_write_buffer_size(size(bytes));
     }

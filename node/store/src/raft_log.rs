@@ -32,6 +32,7 @@ pub struct RaftLog {
     db: Arc<DB>,
     layout: Layout,
     flusher: Flusher,
+    on_failure: Arc<FsyncFailure>,
     appended_bytes: AtomicU64,
 }
 
@@ -62,9 +63,10 @@ impl RaftLog {
         let db = Arc::new(engine::open(&path, config, &layout)?);
         let synced = Arc::clone(&db);
         let sync = move || synced.flush_wal(true).map_err(engine::failed(NAME, "syncing the log"));
-        let flusher = Flusher::start(config.raft_queue, sync, on_failure)?;
-        let log = Self { db, layout, flusher, appended_bytes: AtomicU64::new(0) };
-        log.appended_bytes.store(log.stored_bytes(), Ordering::Relaxed);
+        let on_failure = Arc::new(on_failure);
+        let flusher = Flusher::start(config.raft_queue, sync, Arc::clone(&on_failure))?;
+        let log = Self { db, layout, flusher, on_failure, appended_bytes: AtomicU64::new(0) };
+        log.appended_bytes.store(log.bytes(), Ordering::Relaxed);
         Ok(Arc::new(log))
     }
 
@@ -140,11 +142,11 @@ impl RaftLog {
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(self.family(LOG), index.to_be_bytes(), u64::MAX.to_be_bytes());
         self.db.write(batch).map_err(engine::failed(NAME, "truncating"))?;
-        self.db.flush_wal(true).map_err(engine::failed(NAME, "syncing a truncation"))
+        self.sync("syncing a truncation")
     }
 
     /// Removes the entries up to and including `index` and remembers `marker` with it, both or neither after a crash;
-    /// durable on return. Call it only for what a durable snapshot covers. Starts [`RaftLog::bytes`] anew.
+    /// durable on return. Call it only for what a durable snapshot covers.
     ///
     /// # Errors
     /// When the database fails.
@@ -157,8 +159,7 @@ impl RaftLog {
         self.db.write(batch).map_err(engine::failed(NAME, "purging"))?;
         // The files go at once and for good: the marker that says so must not be lost after them. On an idle node no
         // other sync comes for hours.
-        self.db.flush_wal(true).map_err(engine::failed(NAME, "syncing a purge"))?;
-        self.appended_bytes.store(0, Ordering::Relaxed);
+        self.sync("syncing a purge")?;
         // Drops whole files at once instead of waiting for a compaction to read them. Its end is inclusive, hence
         // `index` and not `end`: a file that also holds the next entry must stay.
         self.db
@@ -191,11 +192,17 @@ impl RaftLog {
         self.read_meta(key.as_bytes())
     }
 
-    /// How many bytes were appended since the last purge (after a restart: an estimate of what is stored). What
-    /// triggers a snapshot.
+    /// How many bytes were appended in all, counted on from what was stored at the start. What triggers a snapshot.
+    #[must_use]
+    pub fn appended_bytes(&self) -> u64 {
+        self.appended_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes of entries are stored: an estimate from files and write buffers.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.appended_bytes.load(Ordering::Relaxed)
+        let read = |name| self.db.property_int_value_cf(self.family(LOG), name).ok().flatten().unwrap_or(0);
+        read(properties::ESTIMATE_LIVE_DATA_SIZE) + read(properties::CUR_SIZE_ALL_MEM_TABLES)
     }
 
     /// Sets the memory gauges (`portolan_rocksdb_*`); call it before metrics are rendered.
@@ -206,8 +213,8 @@ impl RaftLog {
     /// Tells every waiting callback, syncs, and ends the background work. Further writes get [`StoreError::Closed`].
     pub fn close(&self) {
         self.flusher.close();
-        if let Err(error) = self.db.flush_wal(true) {
-            tracing::error!(%error, "syncing the Raft log at its close");
+        if let Err(error) = self.sync("syncing at the close") {
+            tracing::error!(%error, "the Raft log was closed without a sync");
         }
         self.db.cancel_all_background_work(true);
     }
@@ -221,10 +228,14 @@ impl RaftLog {
         self.db.cf_handle(name).expect("open() opened both families")
     }
 
-    /// An estimate of the log's size from its files and write buffers.
-    fn stored_bytes(&self) -> u64 {
-        let read = |name| self.db.property_int_value_cf(self.family(LOG), name).ok().flatten().unwrap_or(0);
-        read(properties::ESTIMATE_LIVE_DATA_SIZE) + read(properties::CUR_SIZE_ALL_MEM_TABLES)
+    /// Syncs outside of the flusher, with the same consequence: after a failed fsync nothing may go on.
+    fn sync(&self, action: &'static str) -> Result<(), StoreError> {
+        let synced = self.db.flush_wal(true).map_err(engine::failed(NAME, action));
+        if let Err(failure) = &synced {
+            tracing::error!(error = %failure, "the Raft log could not be made durable");
+            (self.on_failure)(failure);
+        }
+        synced
     }
 }
 

@@ -43,7 +43,11 @@ pub struct State {
     config: Config,
     layout: Layout,
     live: RwLock<Arc<Live>>,
+    /// The newest checkpoint.
     checkpoint: Mutex<Option<Arc<Checkpoint>>>,
+    /// Held while a checkpoint is made or the state replaced: two at a time would let go of each other. Apart from
+    /// `checkpoint`, so that whoever asks for the newest does not wait for the next, which may take minutes.
+    replacing: Mutex<()>,
 }
 
 /// An open database. Whoever still reads an old one after an install keeps it; its folder goes with the last reader.
@@ -103,7 +107,14 @@ impl State {
         // Without this a power loss takes the name of the folder, and the next start goes on with an empty state.
         files::sync_dir(&root)?;
         let config = config.clone();
-        Ok(Arc::new(Self { root, config, layout, live: RwLock::new(live), checkpoint: Mutex::new(checkpoint) }))
+        Ok(Arc::new(Self {
+            root,
+            config,
+            layout,
+            live: RwLock::new(live),
+            checkpoint: Mutex::new(checkpoint),
+            replacing: Mutex::new(()),
+        }))
     }
 
     /// Reads the state as it is at one moment, however long `read` takes. Blocks for disk reads.
@@ -165,8 +176,7 @@ impl State {
     /// # Errors
     /// When the database or the disk fails; the one before stays then.
     pub fn checkpoint(&self) -> Result<Arc<Checkpoint>, StoreError> {
-        // Held over the making: two at a time would let go of each other.
-        let mut current = lock(&self.checkpoint);
+        let _alone = lock(&self.replacing);
         let live = self.live();
         let made = Checkpoint::create(
             &live.db,
@@ -175,13 +185,13 @@ impl State {
             &self.layout,
             read_markers,
         )?;
-        if let Some(before) = current.replace(Arc::clone(&made)) {
+        if let Some(before) = lock(&self.checkpoint).replace(Arc::clone(&made)) {
             before.supersede();
         }
         Ok(made)
     }
 
-    /// The newest checkpoint, also one from before a restart. Waits while one is being made.
+    /// The newest checkpoint, also one from before a restart.
     #[must_use]
     pub fn current_checkpoint(&self) -> Option<Arc<Checkpoint>> {
         lock(&self.checkpoint).clone()
@@ -196,16 +206,28 @@ impl State {
     }
 
     /// Replaces the whole state by a received checkpoint. A crash leaves the old or the new. Readers that began before
-    /// see the old to their end. The own checkpoint is let go, since it is older than this.
+    /// see the old to their end. The own checkpoint is let go, since it is older than this. `verify` is shown the
+    /// markers of what was received, and says what is wrong with it.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when what was received does not open; the state is as before then. Any other error is
-    /// one of the disk, and the node must stop: which state the next start finds is open.
-    pub fn install(&self, incoming: Incoming) -> Result<(), StoreError> {
+    /// [`StoreError::Corrupt`] when what was received does not open or is not what was announced; the state is as
+    /// before then. Any other error is one of the disk, and the node must stop: which state the next start finds is
+    /// open.
+    pub fn install(
+        &self,
+        incoming: Incoming,
+        verify: impl FnOnce(&BTreeMap<String, Vec<u8>>) -> Result<(), String>,
+    ) -> Result<(), StoreError> {
+        let _alone = lock(&self.replacing);
         let name = format!("{FOLDER_PREFIX}{}", Ulid::new());
         let path = self.root.join(&name);
         incoming.move_to(&path)?;
-        let fresh = match open_live(path.clone(), &self.config, &self.layout) {
+        let opened = self.open_received(&path).and_then(|fresh| {
+            let corrupt = |reason| StoreError::Corrupt { what: "a received snapshot".to_owned(), reason };
+            verify(&read_markers(&fresh.db)?).map_err(corrupt)?;
+            Ok(fresh)
+        });
+        let fresh = match opened {
             Ok(fresh) => fresh,
             Err(error) => {
                 files::remove_dir(&path)?;
@@ -227,6 +249,12 @@ impl State {
     /// Sets the memory gauges (`portolan_rocksdb_*`); call it before metrics are rendered.
     pub fn record_gauges(&self) {
         engine::record_gauges(&self.live().db, &self.layout);
+    }
+
+    /// A folder without a database is damage here, and no new state.
+    fn open_received(&self, path: &Path) -> Result<Arc<Live>, StoreError> {
+        let db = engine::open_existing(path, &self.config, &self.layout)?;
+        Ok(Arc::new(Live { db, folder: Folder { path: path.to_owned(), retired: AtomicBool::new(false) } }))
     }
 
     fn live(&self) -> Arc<Live> {

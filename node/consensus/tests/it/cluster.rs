@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::{BoxFuture, join_all};
+use futures::future::join_all;
 use portolan_consensus::{Config, Consensus, Freshness, LocalNode, StaticMember};
 use portolan_meta::command::Command;
 use portolan_meta::id::{FileId, NodeId, StoreId};
@@ -270,8 +270,8 @@ pub(crate) fn commit(id: u64, number: u64) -> Command {
 struct NoHello;
 
 impl HelloHandler for NoHello {
-    fn hello(&self, _call: HelloCall) -> BoxFuture<'_, HelloReply> {
-        async { HelloReply::default() }.boxed()
+    fn hello(&self, _call: HelloCall) -> Answer<'_, HelloReply> {
+        async { Ok(HelloReply::default()) }.boxed()
     }
 }
 

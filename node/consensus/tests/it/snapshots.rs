@@ -4,7 +4,7 @@ use crate::cluster::{Cluster, eventually, quick};
 use portolan_consensus::{Change, Config};
 
 fn small_log() -> Config {
-    Config { snapshot_log_bytes: 16 << 10, snapshot_keep_entries: 0, ..quick() }
+    Config { snapshot_log_bytes: 16 << 10, ..quick() }
 }
 
 /// Writes until every one of these nodes has purged its log beyond an index.

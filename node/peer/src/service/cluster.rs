@@ -21,7 +21,7 @@ pub(crate) struct ClusterService {
 impl Cluster for ClusterService {
     async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
         let reply = self.hello.hello(hello_from_wire(request.into_inner())).await;
-        Ok(Response::new(hello_reply_to_wire(reply)))
+        reply.map(|reply| Response::new(hello_reply_to_wire(reply))).map_err(|error| to_status(&error))
     }
 
     async fn ping(&self, request: Request<PingRequest>) -> Result<Response<PingReply>, Status> {

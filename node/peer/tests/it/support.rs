@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::future::BoxFuture;
 use futures::stream::{BoxStream, iter, pending};
 use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
@@ -182,14 +181,14 @@ impl BlobHandler for Echo {
 pub(crate) struct Greeter;
 
 impl HelloHandler for Greeter {
-    fn hello(&self, call: HelloCall) -> BoxFuture<'_, HelloReply> {
+    fn hello(&self, call: HelloCall) -> Answer<'_, HelloReply> {
         let reply = HelloReply {
             name: "greeter".to_owned(),
             cluster_id: Some("cluster-a".to_owned()),
             known_storage_uuid: (call.name == "node-2").then(|| "folder-2".to_owned()),
             ..HelloReply::default()
         };
-        Box::pin(async move { reply })
+        Box::pin(async move { Ok(reply) })
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::tamper::{Gate, Tamper};
 use futures::StreamExt;
-use futures::future::BoxFuture;
 use portolan_consensus::{Consensus, LocalNode, StaticMember};
 use portolan_meta::command::Command;
 use portolan_meta::id::{FileId, NodeId, StoreId};
@@ -12,7 +11,7 @@ use portolan_meta::query;
 use portolan_meta::row::Role;
 use portolan_oci::{Algorithm, Digest};
 use portolan_peer::{
-    Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity, MemoryNetwork, PeerIdentity,
+    Answer, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity, MemoryNetwork, PeerIdentity,
     PeerServer, Peers,
 };
 use portolan_replication::{BlobBody, Config, Me, Replication};
@@ -79,8 +78,8 @@ pub(crate) struct Cluster {
 struct NoHello;
 
 impl HelloHandler for NoHello {
-    fn hello(&self, _call: HelloCall) -> BoxFuture<'_, HelloReply> {
-        Box::pin(std::future::ready(HelloReply::default()))
+    fn hello(&self, _call: HelloCall) -> Answer<'_, HelloReply> {
+        Box::pin(std::future::ready(Ok(HelloReply::default())))
     }
 }
 

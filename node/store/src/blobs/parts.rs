@@ -152,11 +152,12 @@ impl Parts {
     }
 
     /// Removes the folders that no [`Parts::open`] would open: a crash came before their first file, or in the middle
-    /// of their removal.
+    /// of their removal, or what was saved of them is damaged.
     pub(super) fn sweep(&self) -> Result<(), StoreError> {
         for id in files::names_in(&self.folder())? {
             let dir = self.folder().join(&id);
-            if ![DATA, STATE, NOTE].iter().all(|name| dir.join(name).exists()) {
+            let whole = [DATA, STATE, NOTE].iter().all(|name| dir.join(name).exists());
+            if !whole || matches!(self.info(&id), Err(StoreError::Corrupt { .. })) {
                 tracing::info!(part = id, "removing a part that cannot be resumed");
                 files::remove_dir(&dir)?;
             }

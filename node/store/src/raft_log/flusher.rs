@@ -1,8 +1,8 @@
 //! One thread that makes log writes durable: it takes all that wait, syncs once, and tells each in order.
 
 use crate::error::StoreError;
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ impl Flusher {
     pub(super) fn start(
         queue: u32,
         sync: impl Fn() -> Result<(), StoreError> + Send + 'static,
-        on_failure: FsyncFailure,
+        on_failure: Arc<FsyncFailure>,
     ) -> Result<Self, StoreError> {
         let (sender, receiver) = sync_channel(usize::try_from(queue).unwrap_or(MAX_GROUP));
         let thread = std::thread::Builder::new()

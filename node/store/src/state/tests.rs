@@ -208,7 +208,7 @@ fn an_installed_snapshot_replaces_everything_and_survives_a_restart() {
     receiver.checkpoint().unwrap();
     let checkpoint = sender.checkpoint().unwrap();
     receiver.read(|before| {
-        receiver.install(send(&checkpoint, &receiver).unwrap()).unwrap();
+        receiver.install(send(&checkpoint, &receiver).unwrap(), |_| Ok(())).unwrap();
         assert_eq!(before.get(Family::Tags, b"v").unwrap().unwrap(), "own", "an open reader sees the old");
         assert_eq!(get(&receiver, Family::Tags, "v"), None);
     });
@@ -263,7 +263,7 @@ fn a_snapshot_that_does_not_open_leaves_the_state_as_it_was() {
     let mut landing = incoming.file(&announced).unwrap();
     landing.write(text).unwrap();
     landing.finish().unwrap();
-    assert!(state.install(incoming).is_err());
+    assert!(state.install(incoming, |_| Ok(())).is_err());
     assert_eq!(get(&state, Family::Tags, "t").unwrap(), "own");
     drop(state);
     assert_eq!(applied(&open(dir.path())), Some(3));
@@ -293,7 +293,7 @@ fn a_checkpoint_of_a_replaced_state_is_none_of_the_new_one() {
     put(&sender, Family::Tags, &[("t", "sent")], 9);
     put(&receiver, Family::Tags, &[("t", "own")], 3);
     let own = receiver.checkpoint().unwrap();
-    receiver.install(send(&sender.checkpoint().unwrap(), &receiver).unwrap()).unwrap();
+    receiver.install(send(&sender.checkpoint().unwrap(), &receiver).unwrap(), |_| Ok(())).unwrap();
     // The crash: the files of the old one are still there.
     std::mem::forget(own);
     drop(receiver);
@@ -320,4 +320,42 @@ fn a_lost_or_damaged_pointer_is_corrupt_and_never_an_empty_state() {
         let opened = State::open(dir.path(), &Config::default());
         assert!(matches!(opened, Err(StoreError::Corrupt { .. })), "{damage:?}");
     }
+}
+
+#[test]
+fn a_received_state_that_is_not_the_announced_one_leaves_the_old_in_place() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (sender, receiver) = (open(from.path()), open(to.path()));
+    put(&sender, Family::Tags, &[("t", "theirs")], 9);
+    put(&receiver, Family::Tags, &[("t", "ours")], 3);
+    let incoming = send(&sender.checkpoint().unwrap(), &receiver).unwrap();
+    let verify = |markers: &std::collections::BTreeMap<String, Vec<u8>>| {
+        assert_eq!(markers["applied"], 9_u64.to_be_bytes());
+        Err("announced as 8".to_owned())
+    };
+    assert!(matches!(receiver.install(incoming, verify), Err(StoreError::Corrupt { .. })));
+    assert_eq!(applied(&receiver), Some(3));
+    drop(receiver);
+    let receiver = open(to.path());
+    assert_eq!(get(&receiver, Family::Tags, "t").unwrap(), "ours");
+    assert_eq!(folders(to.path(), "").iter().filter(|name| name.starts_with(FOLDER_PREFIX)).count(), 1);
+}
+
+#[test]
+fn an_empty_folder_is_no_received_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    put(&state, Family::Tags, &[("t", "ours")], 3);
+    assert!(state.install(state.incoming().unwrap(), |_| Ok(())).is_err());
+    assert_eq!(applied(&state), Some(3));
+}
+
+#[test]
+fn the_newest_checkpoint_is_told_while_another_is_being_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    put(&state, Family::Tags, &[("t", "one")], 1);
+    let made = state.checkpoint().unwrap();
+    let _making = super::lock(&state.replacing);
+    assert_eq!(state.current_checkpoint().unwrap().id(), made.id());
 }
