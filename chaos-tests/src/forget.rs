@@ -12,8 +12,11 @@
 //! In reading order: [`journal`] reads what was noted, [`names`] puts names back, [`contents`] cuts files.
 
 mod contents;
+mod forgotten;
 mod journal;
 mod names;
+
+pub use forgotten::Forgotten;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -43,25 +46,6 @@ pub struct Forgetting {
     pub survives: Survives,
     /// Orders from the start: `slow=MILLISECONDS fail=PATTERN skip=PATTERN`. See [`Disk::order`].
     pub orders: String,
-}
-
-/// What was taken back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Forgotten {
-    /// Names that were put back or removed.
-    pub names: u64,
-    /// Files that were cut, or whose old bytes were put back.
-    pub files: u64,
-    /// Bytes that were cut off.
-    pub bytes: u64,
-}
-
-impl std::ops::AddAssign for Forgotten {
-    fn add_assign(&mut self, other: Self) {
-        self.names += other.names;
-        self.files += other.files;
-        self.bytes += other.bytes;
-    }
 }
 
 /// A folder whose processes run on a disk that forgets.

@@ -1,6 +1,6 @@
 //! Cuts files back to what of them was durable.
 
-use super::Forgotten;
+use super::forgotten::Forgotten;
 use super::journal::Journal;
 use super::names::Tree;
 use rand::Rng;
