@@ -16,8 +16,9 @@
 //! headers.
 //!
 //! In reading order: `route` and `query`, `dispatch` and `call`, the handlers (`base`, `manifests`, `blobs`, `uploads`,
-//! `listing`, `admin`), `errors`, `body`, `gate` and `meter`, `ops`, `serve`.
+//! `listing`, `admin`), `errors`, `body`, `gate` and `meter`, `ops`, `serve` with `activity` and `stall`.
 
+mod activity;
 mod admin;
 mod base;
 mod blobs;
@@ -34,6 +35,7 @@ mod ops;
 mod query;
 mod route;
 mod serve;
+mod stall;
 mod uploads;
 
 pub use dispatch::{PublicApi, public_router};

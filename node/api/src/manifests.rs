@@ -4,12 +4,14 @@ use crate::call::Call;
 use crate::errors::ApiError;
 use crate::headers;
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use portolan_oci::{Reference, RepoName, Tag};
 use portolan_registry::{BodyError, ManifestPush, RegistryError};
+use std::time::Duration;
+use tokio::time::timeout;
 
 pub(crate) async fn read(call: Call, repo: RepoName, reference: Reference) -> Result<Response<Body>, ApiError> {
     let manifest = call.registry.manifest(&repo, &reference).await?;
@@ -32,8 +34,8 @@ pub(crate) async fn put(call: Call, repo: RepoName, reference: Reference) -> Res
     let tags = call.query.all("tag").map(str::parse).collect::<Result<Vec<Tag>, _>>()?;
     let content_type = call.header(&CONTENT_TYPE).map(str::to_owned);
     let by = call.identity.to_string();
-    let limit = call.registry.config().limits.manifest_bytes;
-    let bytes = whole(call.body, limit).await?;
+    let config = call.registry.config();
+    let bytes = whole(call.body, config.limits.manifest_bytes, config.uploads.idle_timeout_ms).await?;
     let push = ManifestPush { reference: reference.clone(), content_type, bytes, tags: tags.clone(), by };
     let answer = call.registry.put_manifest(&repo, push).await?;
     let mut response = headers::empty(StatusCode::CREATED);
@@ -66,12 +68,24 @@ pub(crate) fn gone(silent: &[String]) -> Response<Body> {
     response
 }
 
-/// A manifest's bytes, never more than the limit in memory.
-async fn whole(body: Body, limit: u64) -> Result<Bytes, RegistryError> {
+/// A manifest's bytes, never more than the limit in memory. A client that falls silent is not waited for.
+async fn whole(body: Body, limit: u64, idle_ms: u64) -> Result<Bytes, RegistryError> {
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
-    match Limited::new(body, most).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(RegistryError::ManifestTooLarge { limit }),
-        Err(error) => Err(BodyError(error).into()),
+    let mut body = Limited::new(body, most);
+    let mut bytes = BytesMut::new();
+    loop {
+        let next = timeout(Duration::from_millis(idle_ms), body.frame()).await;
+        match next.map_err(|_| RegistryError::Idle { idle_ms })? {
+            None => return Ok(bytes.freeze()),
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    bytes.extend_from_slice(data);
+                }
+            }
+            Some(Err(error)) if error.is::<LengthLimitError>() => {
+                return Err(RegistryError::ManifestTooLarge { limit });
+            }
+            Some(Err(error)) => return Err(BodyError(error).into()),
+        }
     }
 }

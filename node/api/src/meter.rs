@@ -113,13 +113,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
 }
 
 impl Meter {
-    pub(crate) fn begin(
-        id: Arc<str>,
-        method: &str,
-        path: &str,
-        announced: Option<u64>,
-        traffic: Arc<Traffic>,
-    ) -> Self {
+    pub(crate) fn begin(id: Arc<str>, method: &str, path: &str, announced: Option<u64>, traffic: Arc<Traffic>) -> Self {
         Self {
             id,
             method: method.to_owned(),

@@ -1,10 +1,15 @@
 //! Serves a router on incoming connections, HTTP/1.1 and h2c, until told to stop; then finishes what is in flight.
 
+use crate::activity::{Activity, Overdue, Patience};
+use crate::stall::WriteDeadline;
 use axum::Router;
 use futures::{Stream, StreamExt};
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -14,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 /// How long accepting pauses after a failure, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -31,8 +37,10 @@ const BUFFER: usize = 512 << 10;
 pub struct ServeLimits {
     /// Connections at once; more wait in the listen queue.
     pub connections: usize,
-    /// How long a client may take to send a request's head.
+    /// How long a client may take to send a request's head, from the connection's beginning or the response before it.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of a response; then its connection is cut.
+    pub stall_timeout: Duration,
     /// How long requests in flight may take once stopping has begun; then they are cut.
     pub drain: Duration,
 }
@@ -77,7 +85,9 @@ where
             Some(_) = connections.join_next() => {}
             next = next => match next {
                 Some((Ok(io), place)) => {
-                    let connection = connection(Arc::clone(&builder), io, router.clone(), stopping.clone(), place);
+                    let patience = Patience { idle: limits.header_timeout, stall: limits.stall_timeout };
+                    let builder = Arc::clone(&builder);
+                    let connection = connection(builder, io, router.clone(), patience, stopping.clone(), place);
                     connections.spawn(connection);
                 }
                 Some((Err(error), _)) => {
@@ -126,19 +136,40 @@ async fn connection<Io>(
     builder: Arc<Builder<TokioExecutor>>,
     io: Io,
     router: Router,
+    patience: Patience,
     stopping: CancellationToken,
     _place: OwnedSemaphorePermit,
 ) where
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(router);
+    let io = WriteDeadline::new(io, patience.stall);
+    let activity = Activity::new(io.written());
+    let requests = Arc::clone(&activity);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (under_way, router) = (requests.begin(request.version()), router.clone());
+        async move { Ok::<_, Infallible>(under_way.follow(router.oneshot(request).await?)) }
+    });
     let connection = builder.serve_connection(TokioIo::new(io), service);
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut ending = false;
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = stopping.cancelled(), if !ending => {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+                activity.pardon();
+            }
+            why = activity.overdue(patience) => {
+                if ending || why != Overdue::Idle {
+                    tracing::debug!(?why, "connection cut");
+                    return;
+                }
+                // The last response may still be on its way, and over HTTP/2 a request that crosses the farewell.
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+                activity.pardon();
+            }
         }
     };
     // A client that goes away in the middle is no failure of ours; the request's own line says so.

@@ -27,8 +27,8 @@ pub struct Uploads {
     pub sweep_interval_ms: u64,
     /// How many sessions this node keeps at once; more get 429.
     pub sessions: usize,
-    /// The longest silence of a client in the middle of a body, in milliseconds; then the bytes are kept and the
-    /// request ends.
+    /// The longest silence of a client in the middle of a body, in milliseconds; then the request ends. An upload keeps
+    /// its bytes.
     pub idle_timeout_ms: u64,
     /// How long an uploaded or mounted blob stays visible before a manifest refers to it, in milliseconds.
     pub pin_ms: u64,
@@ -70,8 +70,11 @@ pub struct Limits {
     pub connections: usize,
     /// Public requests at once; more get 429.
     pub requests: usize,
-    /// How long a client may take to send a request's head, in milliseconds.
+    /// How long a client may take to send a request's head, in milliseconds, from the connection's beginning or the
+    /// response before it.
     pub header_timeout_ms: u64,
+    /// How long a client may take nothing of a response, in milliseconds; then its connection is cut.
+    pub stall_timeout_ms: u64,
 }
 
 impl Default for Limits {
@@ -84,6 +87,7 @@ impl Default for Limits {
             connections: 4096,
             requests: 2048,
             header_timeout_ms: 30_000,
+            stall_timeout_ms: 60_000,
         }
     }
 }

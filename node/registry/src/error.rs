@@ -93,7 +93,7 @@ pub enum RegistryError {
     /// The client's body broke off. An upload session keeps the bytes that arrived.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The client sent nothing for `uploads.idle_timeout_ms`. The session keeps the bytes that arrived.
+    /// The client sent nothing for `uploads.idle_timeout_ms`. An upload session keeps the bytes that arrived.
     #[error("the client sent nothing for {idle_ms} ms")]
     Idle {
         /// How long was waited.

@@ -33,7 +33,7 @@ pub struct Registry {
     pub(crate) config: Config,
     pub(crate) node: NodeId,
     pub(crate) floors: Floors,
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) fresh: FreshClock,
     pub(crate) traffic: Arc<Traffic>,
     /// Writers of uploads: they outlive a request whose client went away, to keep the bytes that arrived.

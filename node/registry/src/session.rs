@@ -122,6 +122,11 @@ impl Session {
         Ok(Turn { slot, taken_over: mine })
     }
 
+    /// Ends whoever writes now, once it has put its bytes down.
+    pub(crate) fn end_writer(&self) {
+        lock(&self.writer).cancel();
+    }
+
     /// Waits for whoever writes now, without ending it.
     pub(crate) async fn wait_turn(&self) -> OwnedMutexGuard<Slot> {
         Arc::clone(&self.slot).lock_owned().await

@@ -6,6 +6,7 @@ use crate::error::RegistryError;
 use crate::registry::Registry;
 use crate::session::{Session, SessionNote, Slot, UploadId};
 use portolan_store::{PartInfo, PartKind, Parts};
+use std::time::Duration;
 use tokio::time::Instant;
 use ulid::Ulid;
 
@@ -14,24 +15,27 @@ impl Registry {
         self.floors.blobs.parts(PartKind::Upload)
     }
 
-    /// Takes up the sessions that an earlier start left on disk. What cannot be read is left for an operator to see.
+    /// Takes up the sessions that an earlier start left on disk, the youngest first, and removes what cannot be taken
+    /// up: nobody could ever go on with it, and it would lie there without a bound.
     pub(crate) fn resume_sessions(&self) {
-        let parts = match self.parts().list() {
+        let mut parts = match self.parts().list() {
             Ok(parts) => parts,
             Err(error) => {
                 tracing::error!(%error, "upload sessions of an earlier start cannot be listed");
                 return;
             }
         };
+        parts.sort_by_key(|part| std::cmp::Reverse(part.modified));
         let mut resumed = 0_usize;
         for part in parts {
-            let Some(session) = self.session_of(&part) else {
-                tracing::warn!(part = part.id, "an upload session on disk does not say what it is");
-                continue;
-            };
-            match self.sessions.insert(session) {
-                Ok(_) => resumed += 1,
-                Err(error) => tracing::warn!(part = part.id, %error, "an upload session on disk is not taken up"),
+            match self.resume(&part) {
+                Ok(()) => resumed += 1,
+                Err(reason) => {
+                    tracing::warn!(part = part.id, bytes = part.synced_bytes, reason, "removing an upload session");
+                    if let Err(error) = self.parts().remove(&part.id) {
+                        tracing::error!(part = part.id, %error, "it cannot be removed");
+                    }
+                }
             }
         }
         if resumed > 0 {
@@ -39,20 +43,36 @@ impl Registry {
         }
     }
 
-    fn session_of(&self, part: &PartInfo) -> Option<Session> {
+    /// Takes a part up as a session, or tells why not.
+    fn resume(&self, part: &PartInfo) -> Result<(), &'static str> {
+        let age = part.modified.elapsed().unwrap_or_default();
+        let session = self.session_of(part, age).ok_or("it does not say whose it is")?;
+        if age >= ms(self.config.uploads.session_ttl_ms) {
+            return Err("it has expired");
+        }
+        let place = self.sessions.reserve().map_err(|_| "there are more than uploads.sessions")?;
+        place.fill(session);
+        Ok(())
+    }
+
+    fn session_of(&self, part: &PartInfo, age: Duration) -> Option<Session> {
         let session = Ulid::from_string(&part.id).ok()?;
         let note: SessionNote = serde_json::from_slice(&part.note).ok()?;
-        let age = part.modified.elapsed().unwrap_or_default();
         let touched = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
         let id = UploadId { node: self.node, session };
         Some(Session::new(id, note.repo, Slot::Closed, part.synced_bytes, touched))
     }
 
-    /// Ends the sessions that nobody touched for `uploads.session_ttl_ms`.
+    /// Ends the sessions that nobody touched for `uploads.session_ttl_ms`, and closes the files of those that nobody
+    /// touched since the last sweep.
     pub(crate) async fn sweep_sessions(&self) {
-        let ttl = ms(self.config.uploads.session_ttl_ms);
+        let (ttl, interval) = (ms(self.config.uploads.session_ttl_ms), ms(self.config.uploads.sweep_interval_ms));
         for session in self.sessions.all() {
-            if session.touched().elapsed() < ttl {
+            let idle = session.touched().elapsed();
+            if idle < ttl {
+                if idle >= interval {
+                    close(&session).await;
+                }
                 continue;
             }
             let Some(mut slot) = session.try_turn() else { continue };
@@ -90,5 +110,19 @@ impl Registry {
         let id = session.part_id();
         parts.wait_free(&id).await;
         blocking(move || parts.remove(&id)).await.map(|_| ())
+    }
+}
+
+/// Closes the file of a session that has one open: a begun one that no byte came to.
+async fn close(session: &Session) {
+    let Some(mut slot) = session.try_turn() else { return };
+    match std::mem::replace(&mut *slot, Slot::Closed) {
+        Slot::Open(part) => {
+            // Once durable it can be opened again. One that the disk refuses to sync is opened as its last sync left it.
+            if let Err(error) = part.sync_async().await {
+                tracing::warn!(session = %session.id, %error, "an idle upload cannot be made durable");
+            }
+        }
+        other @ (Slot::Closed | Slot::Sealed(_) | Slot::Gone) => *slot = other,
     }
 }

@@ -9,6 +9,7 @@ use crate::pour::{Chunk, Poured, UploadBody};
 use crate::propose::refused;
 use crate::registry::Registry;
 use crate::session::{Session, SessionNote, Slot, Turn, UploadId, UploadProgress};
+use crate::sessions::Place;
 use portolan_meta::command::Command;
 use portolan_meta::outcome::{Outcome, Refusal};
 use portolan_meta::query;
@@ -20,9 +21,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use ulid::Ulid;
 
-/// How long a question for a session's length waits for a writer to end: a client that asks has usually lost the
-/// connection it wrote over, and the writer only has to notice.
+/// How long a question for a session's length waits for a writer to end by itself: a client that asks has usually lost
+/// the connection it wrote over, and the writer only has to take what arrived and to notice.
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
+/// How long it waits for a writer that was told to end: as long as a slow disk's sync may take.
+const SYNC_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a mount led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,33 +41,40 @@ impl Registry {
     ///
     /// # Errors
     /// `TooManySessions`, `StorageFull`.
-    pub async fn upload_start(&self, repo: &RepoName) -> Result<UploadProgress, RegistryError> {
+    pub async fn upload_start(self: &Arc<Self>, repo: &RepoName) -> Result<UploadProgress, RegistryError> {
+        let place = self.sessions.reserve()?;
+        let (me, repo) = (Arc::clone(self), repo.clone());
+        self.owned(async move { Ok(me.begin(place, repo).await?.progress()) }).await
+    }
+
+    /// Makes the session that a place was reserved for.
+    async fn begin(&self, place: Place, repo: RepoName) -> Result<Arc<Session>, RegistryError> {
         let id = UploadId { node: self.node, session: Ulid::new() };
         let note = serde_json::to_vec(&SessionNote { repo: repo.clone() }).unwrap_or_default();
         let parts = self.parts();
         let name = id.session.to_string();
         let part = blocking(move || parts.create(&name, Algorithm::Sha256, &note)).await?;
-        let session = Session::new(id, repo.clone(), Slot::Open(Box::new(part)), 0, Instant::now());
-        match self.sessions.insert(session) {
-            Ok(session) => Ok(session.progress()),
-            Err(error) => {
-                let (parts, name) = (self.parts(), id.session.to_string());
-                parts.wait_free(&name).await;
-                blocking(move || parts.remove(&name)).await?;
-                Err(error)
-            }
-        }
+        Ok(place.fill(Session::new(id, repo, at_rest(part), 0, Instant::now())))
     }
 
-    /// How many bytes a session has.
+    /// How many bytes a session has. While they still come, this is what came so far. Whoever asks after a writer that
+    /// got nothing for a while is about to go on there: that writer is ended, since its last bytes may be on their way
+    /// to the disk.
     ///
     /// # Errors
-    /// `UploadUnknown`.
+    /// `UploadUnknown`; `Busy` when the disk does not come to an end with what arrived.
     pub async fn upload_status(&self, repo: &RepoName, id: UploadId) -> Result<UploadProgress, RegistryError> {
         let session = self.session(repo, id)?;
         session.touch();
-        let Ok(slot) = tokio::time::timeout(STATUS_PATIENCE, session.wait_turn()).await else {
-            return Ok(session.progress());
+        let before = session.progress();
+        let slot = match tokio::time::timeout(STATUS_PATIENCE, session.wait_turn()).await {
+            Ok(slot) => slot,
+            Err(_) if session.progress() != before => return Ok(session.progress()),
+            Err(_) => {
+                session.end_writer();
+                let ended = tokio::time::timeout(SYNC_PATIENCE, session.wait_turn()).await;
+                ended.map_err(|_| RegistryError::Busy("writes to the upload session"))?
+            }
         };
         match &*slot {
             Slot::Gone => Err(unknown(id)),
@@ -88,7 +98,7 @@ impl Registry {
         self.owned(async move {
             let mut turn = session.take_over().await?;
             let part = me.append(&session, &mut turn, chunk, body).await?;
-            *turn.slot = Slot::Open(Box::new(part));
+            *turn.slot = at_rest(part);
             Ok(session.progress())
         })
         .await
@@ -126,10 +136,10 @@ impl Registry {
         chunk: Chunk,
         body: UploadBody,
     ) -> Result<(), RegistryError> {
-        let UploadProgress { id, .. } = self.upload_start(repo).await?;
-        let session = self.session(repo, id)?;
-        let me = Arc::clone(self);
+        let place = self.sessions.reserve()?;
+        let (me, repo) = (Arc::clone(self), repo.clone());
         self.owned(async move {
+            let session = me.begin(place, repo).await?;
             let result = me.finish(&session, digest, chunk, body).await;
             if result.is_err() {
                 me.forget_unless_announced(&session).await;
@@ -162,7 +172,12 @@ impl Registry {
     ///
     /// # Errors
     /// `NoQuorum`; as [`Self::upload_start`] when the blob is not to be had.
-    pub async fn mount(&self, repo: &RepoName, from: &RepoName, digest: &Digest) -> Result<Mounted, RegistryError> {
+    pub async fn mount(
+        self: &Arc<Self>,
+        repo: &RepoName,
+        from: &RepoName,
+        digest: &Digest,
+    ) -> Result<Mounted, RegistryError> {
         let pin_ms = self.config.uploads.pin_ms;
         let command = Command::MountBlob { repo: repo.clone(), from: from.clone(), digest: *digest, pin_ms };
         match self.propose(command, self.commit_deadline()).await? {
@@ -221,13 +236,13 @@ impl Registry {
             }
         };
         if let Err(error) = chunk.check(part.len()) {
-            *turn.slot = Slot::Open(Box::new(part));
+            *turn.slot = at_rest(part);
             return Err(error);
         }
         match self.pour(session, turn, part, chunk, body).await {
             Ok(Poured { part, end: Ok(()) }) => Ok(part),
             Ok(Poured { part, end: Err(error) }) => {
-                *turn.slot = Slot::Open(Box::new(part));
+                *turn.slot = at_rest(part);
                 Err(error)
             }
             Err(RegistryError::StorageFull) => {
@@ -241,7 +256,7 @@ impl Registry {
         }
     }
 
-    /// Opens the part of a session that was taken up after a restart, or whose writer failed.
+    /// Opens the part of a session that nobody wrote to meanwhile: since its last chunk, a restart, or a failed writer.
     async fn reopen(&self, session: &Session) -> Result<Part, RegistryError> {
         let parts = self.parts();
         let name = session.part_id();
@@ -298,7 +313,7 @@ impl Registry {
             Ok(stored) => Ok(stored),
             Err(failure) => {
                 if let Some(part) = failure.part {
-                    *turn.slot = Slot::Open(Box::new(part));
+                    *turn.slot = at_rest(part);
                 }
                 match failure.error {
                     StoreError::DigestMismatch { expected, .. } => Err(RegistryError::DigestMismatch { expected }),
@@ -376,6 +391,13 @@ impl Registry {
             tracing::error!(session = %session.id, %error, "a dropped upload cannot be removed");
         }
     }
+}
+
+/// Where a part waits for the next request. What its last sync left whole is closed: a session may lie idle for a day,
+/// and thousands of them must not hold as many open files. One without bytes was perhaps never synced, and is made
+/// durable with its first chunk or by the sweep; opened again before, it would count as durable already.
+fn at_rest(part: Part) -> Slot {
+    if !part.is_empty() && part.synced_len() == part.len() { Slot::Closed } else { Slot::Open(Box::new(part)) }
 }
 
 fn unknown(id: UploadId) -> RegistryError {

@@ -8,11 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// For every ordered pair of regions: what the first holds and the second has no copy of, although it should. Pairs
 /// without any are in it too, so that a gauge falls back to zero. A region that lacks its second copy only is not
 /// behind.
-pub(crate) fn lags<'a>(
-    missing: impl Iterator<Item = &'a Missing>,
-    topology: &Topology,
-    now_ms: u64,
-) -> Vec<RegionLag> {
+pub(crate) fn lags<'a>(missing: impl Iterator<Item = &'a Missing>, topology: &Topology, now_ms: u64) -> Vec<RegionLag> {
     let regions: Vec<&str> = topology.regions().collect();
     let mut pairs: BTreeMap<(&str, &str), RegionLag> = BTreeMap::new();
     for from in &regions {

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 /// Where an opened blob's bytes come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A file of this node's disk.
+    /// A file of this node's disk; or nothing at all, which an empty blob is made of everywhere.
     Local,
     /// A transfer that another reader or the worker had begun.
     Following,
@@ -170,6 +170,10 @@ impl Opener {
         range: Range<u64>,
         relay: bool,
     ) -> Result<BlobBody, OpenError> {
+        if size == 0 {
+            // There is no byte to wait for: whoever were asked for the first one would seem to fail.
+            return Ok(BlobBody { size, range, source: Source::Local, stream: futures::stream::empty().boxed() });
+        }
         let mut reader = self
             .through
             .read(*digest, size, range.clone(), None, relay)

@@ -101,7 +101,8 @@ impl ThroughReader {
         }
     }
 
-    /// Reads until it is known whether anybody serves the blob, and tells who does. Holds on to what it read.
+    /// Reads until it is known whether anybody serves the blob, and tells who does. Holds on to what it read. The blob
+    /// is not empty.
     pub(crate) async fn begin(&mut self) -> Result<NodeId, TourEnd> {
         let (from, bytes) = self.tour.next(self.offset).await?;
         telemetry::fetched(from, Purpose::Through, bytes.len());

@@ -32,7 +32,8 @@ async fn the_cluster_is_one_question_to_any_node() {
         for (id, entry) in (1..).zip(nodes) {
             assert_eq!(entry["load"].is_object(), id == node, "{entry}");
         }
-        for key in ["requests", "faults", "received_bytes", "sent_bytes", "queue", "queue_bytes", "fetches", "uploads"] {
+        for key in ["requests", "faults", "received_bytes", "sent_bytes", "queue", "queue_bytes", "fetches", "uploads"]
+        {
             assert!(own["load"][key].is_u64(), "{key} in {own}");
         }
     }

@@ -46,7 +46,13 @@ async fn ports(cluster: &Cluster, node: u64, drain: Duration) -> Ports {
     let known = OnceLock::new();
     let _ = known.set(registry);
     let ops = ops_router(OpsApi { registry: Arc::new(known), metrics: Arc::new(|| recorder().render()) });
-    let limits = ServeLimits { connections: 64, header_timeout: Duration::from_secs(5), drain };
+    let config = cluster.registry(node).config().limits.clone();
+    let limits = ServeLimits {
+        connections: 64,
+        header_timeout: Duration::from_millis(config.header_timeout_ms),
+        stall_timeout: Duration::from_millis(config.stall_timeout_ms),
+        drain,
+    };
     let stop = CancellationToken::new();
     let (mut addresses, mut tasks) = (Vec::new(), Vec::new());
     for router in [public, ops] {

@@ -1,10 +1,17 @@
 //! Upload sessions: chunks, streams, cut connections, restarts.
 
 use crate::support::{Server, header, random, refused};
+use futures::FutureExt;
 use portolan_oci::Digest;
-use std::time::Duration;
+use portolan_registry::Config;
+use portolan_registry::config::Uploads;
+use portolan_registry::testing::Setup;
+use std::fs::{File, read_dir};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn chunks_in_order_make_a_blob_and_others_get_416_with_the_range() {
@@ -114,6 +121,25 @@ async fn stream_part(server: &Server, session: &str, bytes: &[u8]) -> TcpStream 
     stream
 }
 
+/// The folder of a session, at its owner.
+fn folder(server: &Server, session: &str) -> PathBuf {
+    server.cluster.folder(1).join("uploads").join(session.rsplit('.').next().unwrap())
+}
+
+/// Waits until so many bytes of a session are in its file.
+async fn wait_for_bytes(server: &Server, session: &str, length: u64) {
+    let data = folder(server, session).join("data");
+    wait("the bytes never arrived", || std::fs::metadata(&data).unwrap().len() >= length).await;
+}
+
+async fn wait(otherwise: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{otherwise}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_client_cut_in_the_middle_goes_on_where_its_bytes_end() {
     let server = Server::start().await;
@@ -121,6 +147,8 @@ async fn a_client_cut_in_the_middle_goes_on_where_its_bytes_end() {
     let bytes = random(4, 400_000);
     let session = client.begin("a").await;
     drop(stream_part(&server, &session, &bytes[..250_000]).await);
+    // From here on no answer may say less, however long the disk takes to make them durable.
+    wait_for_bytes(&server, &session, 250_000).await;
     let status = client.get(&session).await;
     assert_eq!(header(&status, "Range"), "0-249999");
     assert_eq!(client.patch(&session, Some("250000-399999"), bytes[250_000..].to_vec()).await.status(), 202);
@@ -136,17 +164,100 @@ async fn a_new_writer_ends_the_old_one_and_keeps_its_bytes() {
     let session = client.begin("a").await;
     // The old writer hangs in the middle of its body; nobody closes its connection.
     let mut hanging = stream_part(&server, &session, &bytes[..1000]).await;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    let part = server.cluster.folder(1).join("uploads").join(session.rsplit('.').next().unwrap()).join("data");
-    while std::fs::metadata(&part).unwrap().len() < 1000 {
-        assert!(tokio::time::Instant::now() < deadline, "the bytes never arrived");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    wait_for_bytes(&server, &session, 1000).await;
     assert_eq!(client.patch(&session, Some("1000-1999"), bytes[1000..].to_vec()).await.status(), 202);
     let mut answer = vec![0; 12];
     hanging.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, b"HTTP/1.1 409");
     assert_eq!(client.finish(&session, &Digest::sha256_of(&bytes).to_string()).await.status(), 201);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_for_the_length_ends_a_writer_that_hangs() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    let bytes = random(8, 2000);
+    let session = client.begin("a").await;
+    let mut hanging = stream_part(&server, &session, &bytes[..1000]).await;
+    wait_for_bytes(&server, &session, 1000).await;
+    assert_eq!(header(&client.get(&session).await, "Range"), "0-999");
+    let mut answer = vec![0; 12];
+    hanging.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 409");
+    assert_eq!(client.patch(&session, Some("1000-1999"), bytes[1000..].to_vec()).await.status(), 202);
+    assert_eq!(client.finish(&session, &Digest::sha256_of(&bytes).to_string()).await.status(), 201);
+    server.stop().await;
+}
+
+fn with_uploads(uploads: Uploads) -> Setup {
+    Setup { registry: Config { uploads, ..Config::default() }, ..Setup::default() }
+}
+
+#[tokio::test]
+async fn clients_that_go_away_while_a_session_begins_leave_no_more_than_the_bound() {
+    let server = Server::with(with_uploads(Uploads { sessions: 4, ..Uploads::default() })).await;
+    let (registry, repo) = (server.cluster.registry(1), "a".parse().unwrap());
+    for _ in 0..50 {
+        // Begun, and dropped as a request is whose client is gone.
+        assert!(registry.upload_start(&repo).now_or_never().is_none_or(|refused| refused.is_err()));
+    }
+    let uploads = server.cluster.folder(1).join("uploads");
+    drop(registry);
+    wait("the sessions that were begun never came", || read_dir(&uploads).unwrap().count() >= 4).await;
+    refused(server.client(1).send("POST", "/v2/a/blobs/uploads/").await, 429, "TOOMANYREQUESTS").await;
+    assert_eq!(read_dir(&uploads).unwrap().count(), 4);
+    server.stop().await;
+}
+
+/// Whether this process, and with it the node, has a file of a folder open.
+fn is_open(folder: &Path) -> bool {
+    let open = read_dir("/proc/self/fd").unwrap().filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    open.into_iter().any(|path| path.starts_with(folder))
+}
+
+#[tokio::test]
+async fn an_idle_session_holds_no_open_file() {
+    let server = Server::with(with_uploads(Uploads { sweep_interval_ms: 50, ..Uploads::default() })).await;
+    let client = server.client(1);
+    let bytes = random(9, 700_000);
+    let session = client.begin("a").await;
+    let here = folder(&server, &session).canonicalize().unwrap();
+    wait("a session without bytes is never closed", || !is_open(&here)).await;
+    assert_eq!(client.patch(&session, None, bytes[..300_000].to_vec()).await.status(), 202);
+    assert!(!is_open(&here), "a chunk left the file open");
+    refused(client.patch(&session, Some("1-2"), vec![0; 2]).await, 416, "RANGE_INVALID").await;
+    assert!(!is_open(&here), "a refused chunk left the file open");
+    assert_eq!(client.patch(&session, None, bytes[300_000..].to_vec()).await.status(), 202);
+    assert_eq!(client.finish(&session, &Digest::sha256_of(&bytes).to_string()).await.status(), 201);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_takes_up_the_youngest_sessions_and_removes_the_rest() {
+    let uploads = Uploads { sessions: 1, session_ttl_ms: 3_600_000, ..Uploads::default() };
+    let mut server = Server::with(with_uploads(uploads)).await;
+    let session = server.client(1).begin("a").await;
+    assert_eq!(server.client(1).patch(&session, None, random(10, 1000)).await.status(), 202);
+    let real = folder(&server, &session);
+    for (name, age_s) in [
+        ("is-no-session", 0),
+        // Expired, and beyond the bound.
+        ("01ARZ3NDEKTSV4RRFFQ69G5FAV", 7200),
+        ("01ARZ3NDEKTSV4RRFFQ69G5FAW", 600),
+    ] {
+        let copy = real.with_file_name(name);
+        std::fs::create_dir(&copy).unwrap();
+        for file in ["data", "note", "state"] {
+            std::fs::copy(real.join(file), copy.join(file)).unwrap();
+        }
+        let state = File::options().write(true).open(copy.join("state")).unwrap();
+        state.set_modified(SystemTime::now() - Duration::from_secs(age_s)).unwrap();
+    }
+    server.restart(1).await;
+    let left: Vec<PathBuf> = read_dir(real.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [real]);
+    assert_eq!(header(&server.client(1).get(&session).await, "Range"), "0-999");
     server.stop().await;
 }
 

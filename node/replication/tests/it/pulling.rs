@@ -175,6 +175,24 @@ async fn without_room_a_blob_streams_through_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_empty_blob_is_had_with_room_and_without_and_nobody_is_asked() {
+    let plan = Plan { full: Some(1), ..Plan::without_workers() };
+    let cluster = Cluster::start(plan).await;
+    let digest = cluster.nodes[0].push(b"").await;
+    for node in &cluster.nodes {
+        let body = node.open(&digest).await;
+        assert_eq!((body.size, body.range.clone()), (0, 0..0));
+        assert!(read_all(body).await.unwrap().is_empty());
+    }
+    cluster.nodes[2].wait_recorded(&digest).await;
+    assert!(cluster.nodes[1].blobs.files_of(&digest).unwrap().is_empty());
+    for node in &cluster.nodes {
+        assert!(node.tamper.reads().is_empty(), "{} was asked", node.id);
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_transfer_that_nobody_wants_any_more_stops() {
     // One region, three nodes: two of them are targets of any blob, one is not.
     let plan = Plan { regions: vec!["a", "a", "a"], ..Plan::without_workers() };
