@@ -39,7 +39,11 @@ bin="$CARGO_TARGET_DIR/release"
 
 data=() wan_is_up=
 clean_up() {
-    if [ -n "$wan_is_up" ]; then "$bin/portolan-wan" status && "$bin/portolan-wan" down; fi
+    # What fails here must not keep the rest from being cleaned up.
+    if [ -n "$wan_is_up" ]; then
+        "$bin/portolan-wan" status || true
+        "$bin/portolan-wan" down || true
+    fi
     if [ "${#data[@]}" -gt 0 ]; then rm -rf "${data[1]}"; fi
 }
 trap clean_up EXIT

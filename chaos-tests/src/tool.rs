@@ -16,14 +16,32 @@ pub fn have(program: &str, test: &str) -> bool {
     found
 }
 
-/// Whether this process is root, which mounts and container engines want.
+/// The bit of `CAP_SYS_ADMIN` in a mask of capabilities (`linux/capability.h`).
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
+/// Whether this process is root and may mount, which container engines want too: root of a container often may not.
+/// When it is not, says why in the form that the test script counts.
 #[must_use]
 pub fn is_root(test: &str) -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
+    if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: {test} (wants root)");
+        return false;
     }
-    root
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let may_mount = has_capability(&status, CAP_SYS_ADMIN);
+    if !may_mount {
+        eprintln!("skipped: {test} (wants a root that may mount: CAP_SYS_ADMIN is missing here)");
+    }
+    may_mount
+}
+
+/// Whether `/proc/PID/status` lists a capability as effective.
+fn has_capability(status: &str, capability: u64) -> bool {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & capability != 0)
 }
 
 /// Runs a program to its end and gives its standard output.
@@ -53,5 +71,26 @@ pub async fn run_in(within: Duration, folder: Option<&Path>, program: &str, args
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
         Err(format!("{line}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CAP_SYS_ADMIN, has_capability};
+
+    #[test]
+    fn a_container_s_root_is_told_from_one_that_may_mount() {
+        let status = |mask: &str| format!("Name:\tit\nCapPrm:\tffffffffffffffff\nCapEff:\t{mask}\nCapBnd:\t0\n");
+        for (mask, want) in [
+            ("000001ffffffffff", true),
+            ("0000000000200000", true),
+            // What container engines leave by default.
+            ("00000000a80425fb", false),
+            ("0000000000000000", false),
+            ("", false),
+        ] {
+            assert_eq!(has_capability(&status(mask), CAP_SYS_ADMIN), want, "{mask}");
+        }
+        assert!(!has_capability("", CAP_SYS_ADMIN));
     }
 }

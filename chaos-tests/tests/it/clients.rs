@@ -4,7 +4,7 @@ use portolan_chaos_tests::cluster::{Cluster, Options};
 use portolan_chaos_tests::image::{self, Image};
 use portolan_chaos_tests::{Result, layout, tool, wait};
 use portolan_oci::Digest;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -12,6 +12,8 @@ use tokio::process::{Child, Command};
 
 const SOON: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(300);
+/// What debootstrap may take: it downloads some hundred packages and unpacks them on two cores.
+const DEBOOTSTRAP: Duration = Duration::from_secs(900);
 
 /// A layer of the files below a folder, made by the system's tar.
 async fn layer_of(root: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
@@ -35,14 +37,21 @@ async fn busybox(architecture: &str) -> Result<Image> {
     Ok(Image::of_layers(&[layer_of(root.path(), &["."]).await?], architecture))
 }
 
-/// A Debian system in three layers, some hundred MB; debootstrap's result is kept beside the build output.
+/// Where debootstrap's result is kept for the next run: beside the build output, else in a folder for temporary files.
+fn debian_root() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    let beside = test.ancestors().nth(2).filter(|folder| folder.is_dir()).map(Path::to_owned);
+    beside.unwrap_or_else(std::env::temp_dir).join("portolan-debian-rootfs")
+}
+
+/// A Debian system in three layers, some hundred MB.
 async fn debian() -> Result<Image> {
-    let root = std::env::temp_dir().join("portolan-debian-rootfs");
+    let root = debian_root();
     if !root.join("debootstrap-done").exists() {
         let _ = std::fs::remove_dir_all(&root);
         let target = root.to_string_lossy().into_owned();
-        tool::run(LONG, "debootstrap", &["--variant=minbase", "--include=python3,git,perl", "bookworm", &target])
-            .await?;
+        let arguments = ["--variant=minbase", "--include=python3,git,perl", "bookworm", target.as_str()];
+        tool::run(DEBOOTSTRAP, "debootstrap", &arguments).await?;
         std::fs::write(root.join("debootstrap-done"), "")?;
     }
     let layers = [

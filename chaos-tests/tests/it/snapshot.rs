@@ -11,16 +11,12 @@ use std::time::Duration;
 
 const REPO: &str = "chaos/snapshot";
 /// A log of a few dozen pushes.
-const LOG_BYTES: &str = "65536";
-const KEPT_ENTRIES: &str = "8";
+const LOG_BYTES: &str = "32768";
 /// How long the log may take to be purged, or a node to say something in its metrics.
 const WITHIN: Duration = Duration::from_secs(60);
 
 fn short_logs() -> Vec<(&'static str, String)> {
-    vec![
-        ("PORTOLAN_CLUSTER_SNAPSHOT_LOG_BYTES", LOG_BYTES.to_owned()),
-        ("PORTOLAN_CLUSTER_SNAPSHOT_KEEP_ENTRIES", KEPT_ENTRIES.to_owned()),
-    ]
+    vec![("PORTOLAN_CLUSTER_SNAPSHOT_LOG_BYTES", LOG_BYTES.to_owned())]
 }
 
 /// A cluster and all that it acknowledged.
@@ -159,7 +155,6 @@ async fn kills_on_a_disk_that_forgets_lose_nothing_while_logs_are_short() -> Res
     let forgetting = Some(Forgetting { survives: Survives::Nothing, orders: String::new() });
     let environment = vec![
         ("PORTOLAN_CLUSTER_SNAPSHOT_LOG_BYTES", "16384".to_owned()),
-        ("PORTOLAN_CLUSTER_SNAPSHOT_KEEP_ENTRIES", KEPT_ENTRIES.to_owned()),
         ("PORTOLAN_CLUSTER_HOUSEKEEPING_INTERVAL_MS", "50".to_owned()),
     ];
     let mut cluster = Cluster::start(Options { forgetting, environment, ..Options::default() }).await?;
