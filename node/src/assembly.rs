@@ -17,7 +17,7 @@ use crate::members::static_members;
 use crate::net::Net;
 use crate::part::Part;
 use crate::telemetry::Telemetry;
-use crate::{admin, boot, bootstrap, condition};
+use crate::{admin, boot, bootstrap, condition, recorder};
 use metrics_exporter_prometheus::PrometheusHandle;
 use portolan_auth::{AdminToken, Policy};
 use portolan_consensus::{Consensus, LocalNode};
@@ -112,6 +112,7 @@ impl Node {
         let admin = AdminToken::new(&admin::token(folder.path())?);
         let listeners = Listeners::bind(&config).await?;
         announce(&config);
+        recorder::introduce_certificates(&config);
 
         let serving = Arc::new(OnceLock::new());
         let mut ops = start_ops(Arc::clone(&serving), listeners.ops, metrics.clone());
@@ -344,6 +345,7 @@ fn start_helpers(
     disk: &Disk,
     metrics: PrometheusHandle,
 ) -> Part {
+    recorder::introduce(config, local);
     let mut part = Part::new();
     let stop = part.stop.clone();
     let announcement = boot::Announcement::new(config, local);

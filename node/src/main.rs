@@ -19,6 +19,7 @@ mod listeners;
 mod members;
 mod net;
 mod part;
+mod recorder;
 mod shutdown;
 mod telemetry;
 

@@ -1,7 +1,8 @@
 //! Logs, traces and metrics of a serving node.
 
 use crate::error::Failure;
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use crate::recorder;
+use metrics_exporter_prometheus::PrometheusHandle;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use std::io::{self, IsTerminal, Write};
@@ -18,23 +19,6 @@ use tracing_subscriber::{EnvFilter, Layer};
 const DEFAULT_LEVELS: &str = "info,openraft=error,openraft::raft=off,h2=warn,hyper=warn,tonic=warn,rustls=warn";
 /// How long a stop waits for the last traces to be sent.
 const LAST_TRACES: Duration = Duration::from_secs(2);
-
-/// Seconds that latencies are sorted by: from a local read to a transfer over a slow line.
-const SECONDS: [f64; 16] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
-/// Bytes that sizes are sorted by: from an answer without a body to a large layer.
-const BYTES: [f64; 10] = [
-    256.0,
-    1024.0,
-    4096.0,
-    16_384.0,
-    65_536.0,
-    1_048_576.0,
-    16_777_216.0,
-    134_217_728.0,
-    1_073_741_824.0,
-    8_589_934_592.0,
-];
 
 /// How often old samples are folded into the histograms, and the process's own gauges are read.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -95,11 +79,7 @@ impl Telemetry {
             .with(spans)
             .try_init()
             .map_err(Failure::start("the log"))?;
-        let metrics = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES)
-            .and_then(|builder| builder.set_buckets(&SECONDS))
-            .and_then(PrometheusBuilder::install_recorder)
-            .map_err(Failure::start("the metrics recorder"))?;
+        let metrics = recorder::install()?;
         Ok(Self { traces, metrics, terminal })
     }
 

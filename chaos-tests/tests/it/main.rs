@@ -2,11 +2,13 @@
 
 mod bad_days;
 mod clients;
+mod dashboards;
 mod dev;
 mod disk;
 mod forgetting;
 mod kill_loop;
 mod memory;
+mod metrics;
 mod serve;
 mod snapshot;
 mod streaming;

@@ -31,7 +31,8 @@ async fn sources(cluster: &Cluster, node: usize) -> Result<Vec<usize>> {
     let metrics = cluster.ops(node).get("/metrics").await?.text().await?;
     let peers = metrics.lines().filter_map(|line| {
         let rest = line.strip_prefix("portolan_replication_fetched_bytes_total{peer=\"")?;
-        rest.split('"').next()?.parse::<usize>().ok()
+        let (peer, bytes) = rest.split_once("\"} ")?;
+        if bytes == "0" { None } else { peer.parse::<usize>().ok() }
     });
     Ok(peers.map(|id| id - 1).collect())
 }

@@ -6,7 +6,7 @@ use crate::gate::{Gate, RequestId, gated};
 use crate::meter::Label;
 use crate::query::{Query, decode};
 use crate::route::{RouteError, admin as admin_route, registry as registry_route};
-use crate::{admin, base, blobs, headers, listing, manifests, uploads};
+use crate::{admin, base, blobs, headers, listing, manifests, meter, uploads};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -29,6 +29,7 @@ pub struct PublicApi {
 
 /// The public router: `/v2/` and `/api/v1/`, behind the gate that numbers, limits, logs and measures requests.
 pub fn public_router(api: PublicApi) -> Router {
+    meter::describe();
     let gate = Arc::new(Gate::new(api.registry.config().limits.requests, Arc::clone(api.registry.traffic())));
     Router::new()
         .route("/v2", any(serve_registry))

@@ -4,6 +4,7 @@ use crate::route::{handler_label, reference};
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
+use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use portolan_auth::Action;
 use portolan_oci::RepoName;
 use portolan_registry::Traffic;
@@ -16,6 +17,34 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// The status in metrics of a request whose client went away before it was answered; the number that proxies use.
 const CLIENT_GONE: u16 = 499;
+
+/// The values of the `handler` label of requests that were routed.
+const HANDLERS: [&str; 9] =
+    ["admin", "base", "blob", "blob_upload", "blob_upload_chunk", "catalog", "manifest", "referrers", "tags"];
+
+/// Says what each metric means, and begins those whose labels are known. Repeating it is harmless.
+pub(crate) fn describe() {
+    describe_gauge!("registry_http_in_flight_requests", "Requests that were routed and whose response has not ended.");
+    describe_counter!("registry_http_requests_total", "Requests that ended; code 499: the client went away first.");
+    describe_histogram!(
+        "registry_http_request_duration_seconds",
+        Unit::Seconds,
+        "From a request's head to the last byte of its response."
+    );
+    describe_histogram!("registry_http_request_size_bytes", Unit::Bytes, "Bodies of requests.");
+    describe_histogram!(
+        "registry_http_response_size_bytes",
+        Unit::Bytes,
+        "Bodies of responses, as far as they were sent."
+    );
+    for handler in HANDLERS {
+        in_flight(handler).increment(0.0);
+    }
+}
+
+fn in_flight(handler: &'static str) -> Gauge {
+    gauge!("registry_http_in_flight_requests", "handler" => handler)
+}
 
 /// A request from its head to its end. It is accounted for when this is dropped.
 pub(crate) struct Meter {
@@ -56,7 +85,7 @@ impl Label {
             span.record("reference", reference.as_str());
         }
         if self.0.set(About { handler, repo, reference }).is_ok() {
-            metrics::gauge!("registry_http_in_flight_requests", "handler" => handler).increment(1.0);
+            in_flight(handler).increment(1.0);
         }
     }
 }
@@ -172,17 +201,17 @@ impl Drop for Meter {
         let about = self.label.0.get();
         let handler = about.map_or("unknown", |about| about.handler);
         if about.is_some() {
-            metrics::gauge!("registry_http_in_flight_requests", "handler" => handler).decrement(1.0);
+            in_flight(handler).decrement(1.0);
         }
         self.traffic.count(status >= 500, received, self.sent);
-        metrics::counter!("registry_http_requests_total",
+        counter!("registry_http_requests_total",
             "handler" => handler, "method" => method, "code" => status.to_string())
         .increment(1);
-        metrics::histogram!("registry_http_request_duration_seconds", "handler" => handler, "method" => method)
+        histogram!("registry_http_request_duration_seconds", "handler" => handler, "method" => method)
             .record(duration.as_secs_f64());
         let request_size = self.announced.unwrap_or(received);
-        metrics::histogram!("registry_http_request_size_bytes", "handler" => handler).record(size(request_size));
-        metrics::histogram!("registry_http_response_size_bytes", "handler" => handler).record(size(self.sent));
+        histogram!("registry_http_request_size_bytes", "handler" => handler).record(size(request_size));
+        histogram!("registry_http_response_size_bytes", "handler" => handler).record(size(self.sent));
         tracing::info!(
             request_id = %self.id,
             method = %self.method,

@@ -8,6 +8,7 @@ use crate::group::{Group, Raft};
 use crate::liveness::{Condition, Liveness};
 use crate::log_store::LogStore;
 use crate::members::{self, LocalNode, StaticMember};
+use crate::metrics;
 use crate::network::Network;
 use crate::propose::Proposer;
 use crate::read_index::{self, Barrier};
@@ -63,6 +64,7 @@ impl Consensus {
         peers: Arc<Peers>,
     ) -> Result<Arc<Self>, ConsensusError> {
         members::check(&members, local.id).map_err(ConsensusError::Members)?;
+        metrics::describe(config.snapshot_log_bytes);
         let settings = Arc::new(raft_settings(&config, &local.cluster_id)?);
         peers.set_members(members.iter().filter(|member| member.id != local.id).map(as_peer).collect());
         let transfers = Transfers::default();

@@ -77,11 +77,13 @@ pub(crate) async fn ask(group: Arc<Group>, deadline: Instant) -> Option<u64> {
         let round = Duration::from_millis(group.config.read_round_ms);
         let round = round.min(deadline.saturating_duration_since(Instant::now()));
         metrics::read_round();
+        let asked = Instant::now();
         let index = tokio::select! {
             index = ask_leader(&group, leader, round) => index,
             () = group.wait_leader_gone(leader) => None,
         };
         if index.is_some() {
+            metrics::read_confirmed(asked.elapsed());
             return index;
         }
         let pause = Duration::from_millis(group.config.retry_pause_ms);

@@ -2,6 +2,7 @@
 
 use crate::disk::blocking;
 use crate::markers;
+use crate::metrics;
 use crate::types::Types;
 use openraft::storage::RaftSnapshotBuilder;
 use portolan_store::{Checkpoint, Incoming, State};
@@ -39,6 +40,7 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let state = Arc::clone(&self.state);
         let checkpoint = blocking(move || state.checkpoint().map_err(io::Error::other)).await?;
+        metrics::built();
         tracing::info!(checkpoint = checkpoint.id(), bytes = checkpoint.total_bytes(), "made a snapshot");
         describe(checkpoint)
     }
@@ -85,9 +87,9 @@ impl Transfers {
         TransferGuard(self.clone())
     }
 
-    /// Whether any is under way.
-    pub(crate) fn any(&self) -> bool {
-        self.0.load(Ordering::Acquire) > 0
+    /// How many are under way.
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
     }
 }
 

@@ -73,6 +73,7 @@ impl Work {
                 return;
             }
         };
+        metrics::nodes(&rows, &self.status().voters);
         for row in &rows {
             self.liveness.noticed_boot(row.id, row.incarnation);
         }
@@ -107,7 +108,7 @@ impl Work {
         let mut history = History::of(&self.status());
         loop {
             ticks.tick().await;
-            metrics::record(&self.status(), self.log.bytes());
+            metrics::record(&self.status(), self.log.bytes(), self.transfers.count());
             self.log.record_gauges();
             self.group.state.record_gauges();
             if self.group.leads() {
@@ -133,8 +134,8 @@ impl Work {
     }
 
     async fn compact(&self, history: &mut History) {
-        let (status, appended) = (self.status(), self.log.appended_bytes());
-        let step = history.step(self.group.config.snapshot_log_bytes, &status, appended, self.transfers.any());
+        let (status, appended, transferring) = (self.status(), self.log.appended_bytes(), self.transfers.count() > 0);
+        let step = history.step(self.group.config.snapshot_log_bytes, &status, appended, transferring);
         let done = match step {
             Compaction::Nothing => return,
             Compaction::Snapshot => self.group.raft.trigger().snapshot().await,

@@ -32,6 +32,7 @@ mod service;
 mod snapshot;
 mod status;
 mod stub;
+mod telemetry;
 pub mod tls;
 
 pub use config::Config;

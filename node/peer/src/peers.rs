@@ -17,6 +17,7 @@ use crate::refusals::Refusals;
 use crate::snapshot::Sending;
 use crate::status::from_status;
 use crate::stub::{Shared, Stub, Target};
+use crate::telemetry;
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream::BoxStream;
@@ -55,6 +56,7 @@ impl Peers {
         connector: Arc<dyn Connector>,
         config: Config,
     ) -> Arc<Self> {
+        telemetry::describe();
         let refusals = Refusals::new(&config);
         let shared = Arc::new(Shared { local, guard, refusals, config });
         Arc::new(Self { connector, shared, members: RwLock::default() })
@@ -77,6 +79,7 @@ impl Peers {
     }
 
     fn link(&self, member: &Member) -> Link {
+        telemetry::describe_peer(member.node);
         let target = Target { node: member.node, address: member.address.clone(), health: HealthCell::default() };
         Link::new(Arc::new(target), Arc::clone(&self.connector), Arc::clone(&self.shared))
     }
@@ -249,7 +252,9 @@ impl Peers {
         let request = with_deadline(v1::PingRequest {}, timeout);
         let sent = Instant::now();
         let reply = bounded("ping", timeout, client.ping(request)).await?;
-        peer.health.round_trip(sent.elapsed());
+        let took = sent.elapsed();
+        peer.health.round_trip(took);
+        telemetry::round_trip(target, took);
         Ok(ping_from_wire(reply))
     }
 
@@ -310,27 +315,8 @@ async fn bounded<T>(
 }
 
 fn count(call: &'static str, error: Option<&PeerError>) {
-    metrics::counter!("portolan_peer_calls_total", "call" => call, "outcome" => outcome(error)).increment(1);
+    telemetry::calls(call, error).increment(1);
     if let Some(error) = error {
         tracing::debug!(call, %error, "a call to a peer failed");
-    }
-}
-
-fn outcome(error: Option<&PeerError>) -> &'static str {
-    let Some(error) = error else { return "ok" };
-    match error {
-        PeerError::UnknownNode(_) => "unknown_node",
-        PeerError::NoIdentity => "no_identity",
-        PeerError::Unreachable(_) => "unreachable",
-        PeerError::Starting => "starting",
-        PeerError::Deadline => "deadline",
-        PeerError::Refused { .. } => "refused",
-        PeerError::NotLeader { .. } => "not_leader",
-        PeerError::NotFound => "not_found",
-        PeerError::Busy => "busy",
-        PeerError::Corrupt { .. } => "corrupt",
-        PeerError::Malformed(_) => "malformed",
-        PeerError::Remote(_) => "remote",
-        PeerError::Stopped => "stopped",
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::rejection::{Rejection, Side};
+use crate::telemetry;
 use portolan_meta::id::NodeId;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -54,12 +55,7 @@ impl Refusals {
 
     /// Notes a refusal; `remote` says where the peer is, as far as known.
     pub(crate) fn note(&self, by: Side, peer: Option<NodeId>, remote: &str, rejection: &Rejection) {
-        let side = match by {
-            Side::Us => "us",
-            Side::Peer => "peer",
-        };
-        metrics::counter!("portolan_peer_refused_total", "by" => side, "reason" => rejection.kind.as_str())
-            .increment(1);
+        telemetry::refused(by, rejection.kind).increment(1);
         if !self.throttle.allow((peer, rejection.kind, by == Side::Us)) {
             return;
         }

@@ -40,7 +40,7 @@ pub enum RejectionKind {
 }
 
 impl RejectionKind {
-    const ALL: [Self; 7] =
+    pub(crate) const ALL: [Self; 7] =
         [Self::Missing, Self::Protocol, Self::Cluster, Self::Epoch, Self::Node, Self::Storage, Self::Incarnation];
 
     /// The name on the wire and in metrics.

@@ -4,6 +4,7 @@ use crate::clock::Stale;
 use crate::config::{PartitionContract, ms};
 use crate::error::RegistryError;
 use crate::registry::Registry;
+use crate::telemetry;
 use portolan_consensus::{Freshness, ReadError, StateView};
 use portolan_meta::query;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -44,6 +45,7 @@ impl Registry {
             Err(RegistryError::NotConfirmed) if self.config.reads.without_leader == PartitionContract::ServeStale => {
                 let view = self.local();
                 let age = self.age(&view)?;
+                telemetry::stale_answers().increment(1);
                 Ok(Confirmed { view, stale: Some(Stale { age }) })
             }
             Err(error) => Err(error),

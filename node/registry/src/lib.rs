@@ -36,6 +36,7 @@ mod report;
 mod session;
 mod sessions;
 mod sweep;
+mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod traffic;

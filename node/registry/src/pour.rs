@@ -4,6 +4,7 @@ use crate::config::ms;
 use crate::error::{BodyError, RegistryError};
 use crate::registry::Registry;
 use crate::session::{Session, Turn};
+use crate::telemetry;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -100,7 +101,7 @@ impl Registry {
             }
             found += bytes.len() as u64;
             if !bytes.is_empty() {
-                metrics::counter!("portolan_upload_bytes_total").increment(bytes.len() as u64);
+                telemetry::upload_bytes().increment(bytes.len() as u64);
                 writer.write(bytes).await?;
                 session.set_length(*written.borrow());
             }

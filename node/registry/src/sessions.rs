@@ -2,6 +2,7 @@
 
 use crate::error::RegistryError;
 use crate::session::{Session, UploadId};
+use crate::telemetry;
 use portolan_oci::RepoName;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,14 +47,13 @@ impl Drop for Place {
 
 impl Table {
     fn measure(&self) {
-        metrics::gauge!("portolan_upload_sessions").set(gauge(self.by_id.len()));
+        telemetry::upload_sessions().set(gauge(self.by_id.len()));
     }
 }
 
 impl Sessions {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        metrics::gauge!("portolan_upload_sessions").set(0.0);
-        metrics::counter!("portolan_upload_bytes_total").increment(0);
+        telemetry::describe();
         Arc::new(Self { limit, table: Mutex::default() })
     }
 

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::landing::blocking;
+use crate::telemetry;
 use portolan_consensus::{Consensus, ProposeError};
 use portolan_meta::command::{Command, FoundCopy};
 use portolan_meta::id::{FileId, StoreId};
@@ -138,7 +139,7 @@ impl Confirm {
         let began = Instant::now();
         let outcome =
             self.consensus.propose(Command::AddLocations { store: self.store, found }, began + self.timeout).await;
-        metrics::histogram!("portolan_replication_confirm_seconds").record(began.elapsed().as_secs_f64());
+        telemetry::confirm_seconds().record(began.elapsed());
         match outcome {
             Ok(Outcome::LocationsAdded(counted)) if counted.len() == batch.len() => Verdict::Judged(counted),
             Ok(Outcome::Refused(refusal @ Refusal::OldIncarnation { .. })) => {
@@ -168,7 +169,7 @@ impl Confirm {
             }
         }
         if counts {
-            metrics::counter!("portolan_replication_copies_total").increment(1);
+            telemetry::copies().increment(1);
             return;
         }
         if adopted {

@@ -254,7 +254,7 @@ impl Fetches {
             self.confirm.push(Finished { digest, file, generation, adopted: false });
         }
         debug!(?end, "transfer ended");
-        metrics::counter!("portolan_replication_fetches_total", "end" => end.label()).increment(1);
+        telemetry::ended(end.label()).increment(1);
         {
             let mut running = self.lock();
             if running.get(&fetch.digest).is_some_and(|found| Arc::ptr_eq(found, &fetch)) {

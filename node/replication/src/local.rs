@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::error::ReadError;
 use crate::landing::blocking;
+use crate::telemetry;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -122,7 +123,7 @@ impl Local {
             Err(StoreError::NotFound { .. }) => error!(%digest, "a recorded file is missing"),
             Err(error @ StoreError::Corrupt { .. }) => {
                 error!(%digest, %error, "a file is damaged; it is put aside and fetched anew");
-                metrics::counter!("portolan_replication_damaged_total").increment(1);
+                telemetry::damaged().increment(1);
                 self.note_damaged(file);
                 let blobs = Arc::clone(&self.blobs);
                 if let Err(error) = blocking(move || blobs.quarantine(&digest, file)).await {

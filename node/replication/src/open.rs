@@ -6,6 +6,7 @@ use crate::follow::follow;
 use crate::holders::{Holders, Known};
 use crate::local::Local;
 use crate::source::TourEnd;
+use crate::telemetry;
 use crate::through::Through;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -95,7 +96,7 @@ impl Opener {
             Err(OpenError::NotFound) => "not_found",
             Err(_) => "failed",
         };
-        metrics::counter!("portolan_blob_open_total", "source" => label).increment(1);
+        telemetry::opened(label).increment(1);
         result
     }
 

@@ -48,7 +48,7 @@ impl Replication {
     /// [`Replication::shutdown`] ends it.
     #[must_use]
     pub fn start(config: Config, me: Me, blobs: Arc<Blobs>, consensus: Arc<Consensus>, peers: Arc<Peers>) -> Arc<Self> {
-        telemetry::describe();
+        telemetry::describe(peers.members().iter().map(|member| member.node));
         let (node, store) = (me.node, StoreId::from(me.node));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let owner = || (tasks.clone(), stop.clone());

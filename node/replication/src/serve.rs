@@ -4,6 +4,7 @@ use crate::error::{OpenError, ReadError};
 use crate::holders::Holders;
 use crate::local::Local;
 use crate::open::Opener;
+use crate::telemetry;
 use futures::StreamExt;
 use futures::future::FutureExt;
 use portolan_oci::Digest;
@@ -45,7 +46,7 @@ impl Serve {
         let stream = body.stream.map(move |item| {
             let _held_until_the_end = &permit;
             if let Ok(bytes) = &item {
-                metrics::counter!("portolan_replication_served_bytes_total").increment(bytes.len() as u64);
+                telemetry::served_bytes().increment(bytes.len() as u64);
             }
             item.map_err(|error| cut(&error))
         });

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::holders::{Candidate, Holders};
+use crate::telemetry;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -86,7 +87,7 @@ impl Sources {
     pub(crate) async fn wrong_bytes(&self, digest: &Digest, nodes: &[NodeId]) {
         for node in nodes {
             self.holders.accuse(*node, self.suspect_wrong);
-            metrics::counter!("portolan_replication_wrong_bytes_total", "peer" => node.to_string()).increment(1);
+            telemetry::wrong_bytes(*node).increment(1);
             tracing::error!(%digest, peer = %node, sources = nodes.len(), "a peer's bytes are not those of the digest");
             if let Err(error) = self.peers.accuse(*node, digest, self.open_timeout).await {
                 info!(%digest, peer = %node, %error, "the accused holder could not be told");
@@ -121,8 +122,7 @@ impl Sources {
             | PeerError::Remote(_) => self.suspect,
         };
         self.holders.accuse(candidate.node, span);
-        metrics::counter!("portolan_replication_source_failures_total", "peer" => candidate.node.to_string())
-            .increment(1);
+        telemetry::source_failures(candidate.node).increment(1);
     }
 }
 

@@ -1,43 +1,134 @@
 //! The names of this crate's metrics, and the gauges.
 
 use crate::status::{RegionLag, RegionMissing};
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use portolan_meta::id::NodeId;
 
-/// Says what each metric means. Repeating it is harmless.
-pub(crate) fn describe() {
+/// Where an opened blob's bytes come from, and how opening one fails, as labels.
+const OPENED: [&str; 6] = ["local", "following", "peer", "through", "not_found", "failed"];
+
+/// How a transfer ends, as a label.
+const ENDS: [&str; 8] = ["sealed", "full", "gone", "lost", "wrong", "broken", "unwanted", "stopped"];
+
+/// Says what each metric means, and begins what would else be absent until it first happens: a rate needs a beginning.
+/// Repeating it is harmless.
+pub(crate) fn describe(peers: impl Iterator<Item = NodeId>) {
+    describe_transfers();
+    describe_backlog();
+    damaged().increment(0);
+    copies().increment(0);
+    served_bytes().increment(0);
+    drop(confirm_seconds());
+    for source in OPENED {
+        opened(source).increment(0);
+    }
+    for end in ENDS {
+        ended(end).increment(0);
+    }
+    for purpose in [Purpose::Pull, Purpose::Policy, Purpose::Through] {
+        class_bytes(purpose).increment(0);
+    }
+    for peer in peers {
+        fetched_bytes(peer).increment(0);
+        source_failures(peer).increment(0);
+        wrong_bytes(peer).increment(0);
+    }
+}
+
+fn describe_transfers() {
     describe_counter!("portolan_blob_open_total", "Blobs opened for pulls, by where their bytes came from.");
     describe_counter!("portolan_replication_fetches_total", "Transfers that ended, by how.");
     describe_counter!("portolan_replication_fetched_bytes_total", Unit::Bytes, "Bytes read from each peer.");
     describe_counter!("portolan_replication_bytes_total", Unit::Bytes, "Bytes read from peers, by what for.");
     describe_counter!("portolan_replication_served_bytes_total", Unit::Bytes, "Bytes of blobs given to peers.");
-    describe_counter!("portolan_replication_source_failures_total", "Sources replaced in the middle or before.");
-    describe_counter!("portolan_replication_wrong_bytes_total", "Transfers whose bytes had another digest, by peer.");
+    describe_counter!(
+        "portolan_replication_source_failures_total",
+        "Reads from a peer that failed; another source took over if there was one."
+    );
+    describe_counter!(
+        "portolan_replication_wrong_bytes_total",
+        "Transfers whose bytes had another digest, by each peer that had a part in them."
+    );
     describe_counter!("portolan_replication_damaged_total", "Own files found damaged and put aside.");
     describe_counter!("portolan_replication_copies_total", "Copies whose location was committed.");
-    describe_histogram!("portolan_replication_confirm_seconds", Unit::Seconds, "How long a confirmation takes.");
+    describe_histogram!(
+        "portolan_replication_confirm_seconds",
+        Unit::Seconds,
+        "From the proposal of finished copies to their committed locations."
+    );
+}
+
+fn describe_backlog() {
     describe_gauge!("portolan_replication_queue", "Blobs that this node lacks and does not fetch yet.");
-    describe_gauge!("portolan_replication_queue_bytes", Unit::Bytes, "The bytes of those.");
+    describe_gauge!("portolan_replication_queue_bytes", Unit::Bytes, "The bytes of that queue.");
     describe_gauge!("portolan_replication_in_flight", "Blobs that the worker fetches.");
     describe_gauge!("portolan_replication_unconfirmed", "Finished files whose location is not committed yet.");
     describe_gauge!(
         "portolan_replication_missing_copies",
         "Copies that placement wants and nobody made yet, by region."
     );
-    describe_gauge!("portolan_replication_missing_bytes", Unit::Bytes, "The bytes of those.");
+    describe_gauge!("portolan_replication_missing_bytes", Unit::Bytes, "The bytes of those copies.");
     describe_gauge!(
         "portolan_replication_lag_seconds",
         Unit::Seconds,
         "Age of the oldest blob that one region holds and another lacks."
     );
     describe_gauge!("portolan_replication_lag_bytes", Unit::Bytes, "Bytes that one region holds and another lacks.");
-    // A rate needs a beginning: what never happened is zero rather than absent.
-    counter!("portolan_replication_damaged_total").increment(0);
-    counter!("portolan_replication_copies_total").increment(0);
-    counter!("portolan_replication_served_bytes_total").increment(0);
-    for purpose in [Purpose::Pull, Purpose::Policy, Purpose::Through] {
-        counter!("portolan_replication_bytes_total", "class" => purpose.label()).increment(0);
-    }
+    describe_gauge!("portolan_replication_lag_blobs", "Blobs that one region holds and another lacks.");
+    describe_gauge!(
+        "portolan_replication_incomplete",
+        "1 while more may be missing than is told: a scan is under way, or too much is missing to remember."
+    );
+}
+
+/// Blobs opened from there, or that failed to open so.
+pub(crate) fn opened(source: &'static str) -> Counter {
+    counter!("portolan_blob_open_total", "source" => source)
+}
+
+/// Transfers that ended so.
+pub(crate) fn ended(end: &'static str) -> Counter {
+    counter!("portolan_replication_fetches_total", "end" => end)
+}
+
+/// Own files found damaged.
+pub(crate) fn damaged() -> Counter {
+    counter!("portolan_replication_damaged_total")
+}
+
+/// Copies whose location was committed.
+pub(crate) fn copies() -> Counter {
+    counter!("portolan_replication_copies_total")
+}
+
+/// Bytes given to peers.
+pub(crate) fn served_bytes() -> Counter {
+    counter!("portolan_replication_served_bytes_total")
+}
+
+/// How long a confirmation takes.
+pub(crate) fn confirm_seconds() -> Histogram {
+    histogram!("portolan_replication_confirm_seconds")
+}
+
+/// Reads from a peer that failed.
+pub(crate) fn source_failures(peer: NodeId) -> Counter {
+    counter!("portolan_replication_source_failures_total", "peer" => peer.to_string())
+}
+
+/// Transfers in which a peer had a part and whose bytes had another digest.
+pub(crate) fn wrong_bytes(peer: NodeId) -> Counter {
+    counter!("portolan_replication_wrong_bytes_total", "peer" => peer.to_string())
+}
+
+fn fetched_bytes(peer: NodeId) -> Counter {
+    counter!("portolan_replication_fetched_bytes_total", "peer" => peer.to_string())
+}
+
+fn class_bytes(purpose: Purpose) -> Counter {
+    counter!("portolan_replication_bytes_total", "class" => purpose.label())
 }
 
 /// What bytes are read from a peer for.
@@ -63,8 +154,8 @@ impl Purpose {
 
 /// Bytes came from a peer.
 pub(crate) fn fetched(from: NodeId, purpose: Purpose, bytes: usize) {
-    counter!("portolan_replication_fetched_bytes_total", "peer" => from.to_string()).increment(bytes as u64);
-    counter!("portolan_replication_bytes_total", "class" => purpose.label()).increment(bytes as u64);
+    fetched_bytes(from).increment(bytes as u64);
+    class_bytes(purpose).increment(bytes as u64);
 }
 
 /// How many of something, as a gauge takes it.
@@ -89,11 +180,13 @@ pub(crate) fn regions(regions: &[RegionMissing]) {
     }
 }
 
-/// How far each region is behind each other one.
-pub(crate) fn lags(lags: &[RegionLag]) {
+/// How far each region is behind each other one, and whether that is all.
+pub(crate) fn lags(lags: &[RegionLag], incomplete: bool) {
+    gauge!("portolan_replication_incomplete").set(f64::from(u8::from(incomplete)));
     for lag in lags {
         let labels = [("from", lag.from.clone()), ("to", lag.to.clone())];
         gauge!("portolan_replication_lag_seconds", &labels).set(number(lag.age_ms) / 1000.0);
         gauge!("portolan_replication_lag_bytes", &labels).set(number(lag.bytes));
+        gauge!("portolan_replication_lag_blobs", &labels).set(number(lag.blobs));
     }
 }

@@ -370,7 +370,7 @@ impl Worker {
         match self.consensus.local().read(|view| Topology::read(view)) {
             Ok(topology) => {
                 telemetry::regions(&self.desk.regions(&topology));
-                telemetry::lags(&self.desk.lags(&topology));
+                telemetry::lags(&self.desk.lags(&topology), self.desk.incomplete());
             }
             Err(error) => error!(%error, "the topology cannot be read"),
         }

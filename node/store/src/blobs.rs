@@ -32,9 +32,10 @@ pub use sums::CHUNK_BYTES;
 pub use writer::PartWriter;
 
 use crate::config::Config;
-use crate::engine::approximate;
 use crate::error::StoreError;
 use crate::files;
+use crate::gauges::approximate;
+use crate::telemetry::{self, Action, timed};
 use layout::Layout;
 use portolan_meta::id::FileId;
 use portolan_oci::Digest;
@@ -56,6 +57,7 @@ impl Blobs {
     /// # Errors
     /// When the disk refuses.
     pub fn open(data_dir: &Path, config: &Config) -> Result<Arc<Self>, StoreError> {
+        telemetry::describe();
         files::create_dir(data_dir)?;
         let layout = Layout::create(data_dir)?;
         let space = Space { root: data_dir.to_owned(), reserve_bytes: config.reserve_bytes };
@@ -79,7 +81,7 @@ impl Blobs {
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Corrupt`] when its length or its digest is wrong.
     pub fn reader(&self, digest: &Digest, file: FileId) -> Result<BlobReader, StoreError> {
-        reader::open(&self.shared, digest, file)
+        timed(Action::Open, || reader::open(&self.shared, digest, file))
     }
 
     /// The blob files of a digest that lie here, announced or not, oldest first.
@@ -98,7 +100,7 @@ impl Blobs {
     /// # Errors
     /// [`StoreError::Corrupt`] when it does not have its digest; nothing is changed then.
     pub fn verify_whole(&self, digest: &Digest, file: FileId) -> Result<(), StoreError> {
-        reader::verify_whole(&self.shared, digest, file)
+        timed(Action::Verify, || reader::verify_whole(&self.shared, digest, file))
     }
 
     /// Moves a bad file to `quarantine/`, where nothing serves it; durable on return.
@@ -107,10 +109,12 @@ impl Blobs {
     /// [`StoreError::NotFound`] when there is no such file.
     pub fn quarantine(&self, digest: &Digest, file: FileId) -> Result<(), StoreError> {
         let layout = &self.shared.layout;
-        files::rename(&layout.blob(digest, file), &layout.quarantined(digest, file))?;
-        files::remove_file(&layout.sums(digest, file))?;
-        files::sync_dir(&layout.quarantine())?;
-        files::sync_dir(&layout.folder(digest))
+        timed(Action::Quarantine, || {
+            files::rename(&layout.blob(digest, file), &layout.quarantined(digest, file))?;
+            files::remove_file(&layout.sums(digest, file))?;
+            files::sync_dir(&layout.quarantine())?;
+            files::sync_dir(&layout.folder(digest))
+        })
     }
 
     /// Unlinks a blob file; durable on return. Tells whether there was one.
@@ -119,12 +123,14 @@ impl Blobs {
     /// When the disk refuses.
     pub fn remove(&self, digest: &Digest, file: FileId) -> Result<bool, StoreError> {
         let layout = &self.shared.layout;
-        let was_there = files::remove_file(&layout.blob(digest, file))?;
-        files::remove_file(&layout.sums(digest, file))?;
-        if was_there {
-            files::sync_dir(&layout.folder(digest))?;
-        }
-        Ok(was_there)
+        timed(Action::Unlink, || {
+            let was_there = files::remove_file(&layout.blob(digest, file))?;
+            files::remove_file(&layout.sums(digest, file))?;
+            if was_there {
+                files::sync_dir(&layout.folder(digest))?;
+            }
+            Ok(was_there)
+        })
     }
 
     /// Whether blobs may still be written: the question of a readiness probe.

@@ -26,9 +26,11 @@ mod data_dir;
 mod engine;
 mod error;
 mod files;
+mod gauges;
 mod identity;
 mod raft_log;
 mod state;
+mod telemetry;
 
 pub use blobs::{
     BlobReader, BlobStream, Blobs, CHUNK_BYTES, Part, PartInfo, PartKind, PartReader, PartWriter, Parts, SealFailure,

@@ -14,6 +14,8 @@ use crate::config::Config;
 use crate::engine::{self, FamilySpec, Layout};
 use crate::error::StoreError;
 use crate::files;
+use crate::gauges;
+use crate::telemetry;
 use bytes::Bytes;
 use flusher::Flusher;
 use rocksdb::{ColumnFamily, DB, ReadOptions, WriteBatch, properties};
@@ -57,10 +59,11 @@ impl RaftLog {
     /// # Errors
     /// As [`RaftLog::open`].
     pub fn open_with(data_dir: &Path, config: &Config, on_failure: FsyncFailure) -> Result<Arc<Self>, StoreError> {
+        telemetry::describe();
         let path = data_dir.join("raft");
         files::create_dir(&path)?;
         let layout = layout(config);
-        let db = Arc::new(engine::open(&path, config, &layout)?);
+        let db = Arc::new(engine::open(&path, &layout)?);
         let synced = Arc::clone(&db);
         let sync = move || synced.flush_wal(true).map_err(engine::failed(NAME, "syncing the log"));
         let on_failure = Arc::new(on_failure);
@@ -205,9 +208,9 @@ impl RaftLog {
         read(properties::ESTIMATE_LIVE_DATA_SIZE) + read(properties::CUR_SIZE_ALL_MEM_TABLES)
     }
 
-    /// Sets the memory gauges (`portolan_rocksdb_*`); call it before metrics are rendered.
+    /// Refreshes the database's own metrics (`portolan_rocksdb_*`); call it before metrics are rendered.
     pub fn record_gauges(&self) {
-        engine::record_gauges(&self.db, &self.layout);
+        gauges::record(&self.db, &self.layout);
     }
 
     /// Tells every waiting callback, syncs, and ends the background work. Further writes get [`StoreError::Closed`].
@@ -248,7 +251,8 @@ impl Drop for RaftLog {
 fn layout(config: &Config) -> Layout {
     let family = |name, write_buffer_bytes| FamilySpec { name, write_buffer_bytes, compress: false, bloom: false };
     let families = vec![family(LOG, config.raft_write_buffer_bytes), family(META, 64 << 10)];
-    Layout { name: NAME, cache_bytes: config.raft_cache_bytes, write_buffers_bytes: None, families }
+    let options = engine::options(config);
+    Layout { name: NAME, options, cache_bytes: config.raft_cache_bytes, write_buffers_bytes: None, families }
 }
 
 fn index_of(key: &[u8]) -> Result<u64, StoreError> {

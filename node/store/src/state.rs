@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::engine::{self, FamilySpec, Layout};
 use crate::error::StoreError;
 use crate::files;
+use crate::gauges;
 use bytes::Bytes;
 use portolan_meta::family::Family;
 use portolan_meta::view::{Row, View, ViewError, Write, Writes};
@@ -40,7 +41,6 @@ const MARKER_PREFIX: &str = "marker.";
 /// The applied state.
 pub struct State {
     root: PathBuf,
-    config: Config,
     layout: Layout,
     live: RwLock<Arc<Live>>,
     /// The newest checkpoint.
@@ -103,13 +103,11 @@ impl State {
         }
         let layout = layout(config);
         let checkpoint = Checkpoint::find_newest(&root.join("checkpoints"), &name)?;
-        let live = open_live(root.join(name), config, &layout)?;
+        let live = open_live(root.join(name), &layout)?;
         // Without this a power loss takes the name of the folder, and the next start goes on with an empty state.
         files::sync_dir(&root)?;
-        let config = config.clone();
         Ok(Arc::new(Self {
             root,
-            config,
             layout,
             live: RwLock::new(live),
             checkpoint: Mutex::new(checkpoint),
@@ -246,14 +244,14 @@ impl State {
         Ok(())
     }
 
-    /// Sets the memory gauges (`portolan_rocksdb_*`); call it before metrics are rendered.
+    /// Refreshes the database's own metrics (`portolan_rocksdb_*`); call it before metrics are rendered.
     pub fn record_gauges(&self) {
-        engine::record_gauges(&self.live().db, &self.layout);
+        gauges::record(&self.live().db, &self.layout);
     }
 
     /// A folder without a database is damage here, and no new state.
     fn open_received(&self, path: &Path) -> Result<Arc<Live>, StoreError> {
-        let db = engine::open_existing(path, &self.config, &self.layout)?;
+        let db = engine::open_existing(path, &self.layout)?;
         Ok(Arc::new(Live { db, folder: Folder { path: path.to_owned(), retired: AtomicBool::new(false) } }))
     }
 
@@ -302,8 +300,8 @@ fn read_markers(db: &DB) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
     Ok(markers)
 }
 
-fn open_live(path: PathBuf, config: &Config, layout: &Layout) -> Result<Arc<Live>, StoreError> {
-    let db = engine::open(&path, config, layout)?;
+fn open_live(path: PathBuf, layout: &Layout) -> Result<Arc<Live>, StoreError> {
+    let db = engine::open(&path, layout)?;
     Ok(Arc::new(Live { db, folder: Folder { path, retired: AtomicBool::new(false) } }))
 }
 
@@ -335,6 +333,7 @@ fn layout(config: &Config) -> Layout {
     });
     Layout {
         name: NAME,
+        options: engine::options(config),
         cache_bytes: config.state_cache_bytes,
         write_buffers_bytes: Some(config.state_write_buffer_bytes),
         families: families.into(),

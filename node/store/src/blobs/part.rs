@@ -12,6 +12,7 @@ use super::progress::Progress;
 use super::{layout, reader};
 use crate::error::StoreError;
 use crate::files;
+use crate::telemetry::{Action, timed};
 use bytes::Bytes;
 use portolan_meta::id::FileId;
 use portolan_oci::Digest;
@@ -104,18 +105,18 @@ impl Part {
         self.check_usable()?;
         let length = self.len();
         self.home.shared.space.check_step(length, bytes.len() as u64)?;
-        match self.file.write_all_at(bytes, length) {
-            Ok(()) => {
-                self.progress.update(bytes);
-                Ok(())
-            }
-            Err(source) => Err(self.undo_write(source)),
-        }
+        let written =
+            timed(Action::Append, || self.file.write_all_at(bytes, length).inspect(|()| self.progress.update(bytes)));
+        written.map_err(|source| self.undo_write(source))
     }
 
     /// Appends many pieces with few system calls; all of them or none. Large batches are written and hashed at the
     /// same time.
     pub(super) fn append_pieces(&mut self, pieces: &[Bytes]) -> Result<(), StoreError> {
+        timed(Action::Append, || self.append_all(pieces))
+    }
+
+    fn append_all(&mut self, pieces: &[Bytes]) -> Result<(), StoreError> {
         self.check_usable()?;
         let (length, more) = (self.len(), pieces.iter().map(|piece| piece.len() as u64).sum());
         self.home.shared.space.check_step(length, more)?;
@@ -172,6 +173,10 @@ impl Part {
     /// # Errors
     /// [`StoreError::DigestMismatch`] when it has another digest, and [`StoreError::Full`]; the part goes on then.
     pub fn seal(&mut self, expected: &Digest) -> Result<StoredFile, StoreError> {
+        timed(Action::Seal, || self.become_blob(expected))
+    }
+
+    fn become_blob(&mut self, expected: &Digest) -> Result<StoredFile, StoreError> {
         self.check_usable()?;
         let actual = self.digest_like(expected)?;
         if actual != *expected {
@@ -305,12 +310,15 @@ pub(super) struct SavePoint {
 impl SavePoint {
     /// Makes it durable and writes down that it is. Blocks for as long as the disk takes.
     pub(super) fn persist(self) -> Result<Box<Progress>, StoreError> {
-        let data = self.home.dir.join(DATA);
-        files::sync_file(&self.file, &data).inspect_err(|_| self.home.sync_failed.store(true, Ordering::Release))?;
-        // Whether a crash brings back this state or the one before it does not matter: both speak of durable bytes.
-        files::replace_unsynced_name(&self.home.dir.join(STATE), &self.progress.encode())?;
-        self.home.sync_names()?;
-        Ok(self.progress)
+        timed(Action::Sync, || {
+            let data = self.home.dir.join(DATA);
+            files::sync_file(&self.file, &data)
+                .inspect_err(|_| self.home.sync_failed.store(true, Ordering::Release))?;
+            // Whether a crash brings back this state or the one before it does not matter: both speak of durable bytes.
+            files::replace_unsynced_name(&self.home.dir.join(STATE), &self.progress.encode())?;
+            self.home.sync_names()?;
+            Ok(self.progress)
+        })
     }
 }
 

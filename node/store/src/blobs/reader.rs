@@ -5,6 +5,7 @@ use super::sums::{CHUNK_BYTES, Summer, Sums};
 use crate::config::VerifyReads;
 use crate::error::StoreError;
 use crate::files;
+use crate::telemetry::{Action, timed};
 use bytes::Bytes;
 use portolan_meta::id::FileId;
 use portolan_oci::{Algorithm, Digest, Hasher};
@@ -143,6 +144,10 @@ impl BlobReader {
         if offset >= end {
             return Ok(Bytes::new());
         }
+        timed(Action::Read, || self.read_between(offset, end))
+    }
+
+    fn read_between(&self, offset: u64, end: u64) -> Result<Bytes, StoreError> {
         let Some(check) = &self.open.check else { return self.read_exactly(offset, end) };
         let start = offset - offset % CHUNK_BYTES;
         let bytes = self.read_exactly(start, end.next_multiple_of(CHUNK_BYTES).min(self.open.size))?;

@@ -1,6 +1,7 @@
 //! One thread that makes log writes durable: it takes all that wait, syncs once, and tells each in order.
 
 use crate::error::StoreError;
+use crate::telemetry;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -70,7 +71,7 @@ fn run(queue: &Receiver<Done>, sync: impl Fn() -> Result<(), StoreError>, on_fai
         group.extend(queue.try_iter().take(MAX_GROUP - 1));
         let began = Instant::now();
         let synced = sync();
-        metrics::histogram!("portolan_raft_fsync_seconds").record(began.elapsed());
+        telemetry::fsync_seconds().record(began.elapsed());
         match synced {
             Ok(()) => group.into_iter().for_each(|done| done(Ok(()))),
             Err(failure) => {

@@ -6,6 +6,7 @@ use crate::error::StoreError;
 use bytes::Bytes;
 use portolan_meta::family::Family;
 use portolan_meta::view::{View, Write, Writes};
+use rocksdb::statistics::Ticker;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -227,6 +228,23 @@ fn an_installed_snapshot_replaces_everything_and_survives_a_restart() {
     let states = folders(there.path(), "").into_iter().filter(|name| name.starts_with(FOLDER_PREFIX)).count();
     assert_eq!(states, 1, "the replaced one is removed");
     assert!(folders(there.path(), "checkpoints").is_empty() && folders(there.path(), "incoming").is_empty());
+}
+
+#[test]
+fn what_the_database_counts_goes_on_over_an_install() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (sender, receiver) = (open(here.path()), open(there.path()));
+    let count = |ticker| receiver.layout.options.get_ticker_count(ticker);
+    put(&sender, Family::Tags, &[("t", "sent")], 9);
+    put(&receiver, Family::Tags, &[("t", "own")], 3);
+    let written = count(Ticker::BytesWritten);
+    assert!(written > 0);
+    receiver.install(send(&sender.checkpoint().unwrap(), &receiver).unwrap()).unwrap();
+    assert!(count(Ticker::BytesWritten) >= written, "a counter must not go back");
+    assert_eq!(get(&receiver, Family::Tags, "t").unwrap(), "sent");
+    assert!(count(Ticker::BlockCacheMiss) > 0, "it was read from a file");
+    put(&receiver, Family::Tags, &[("t", "new")], 10);
+    assert!(count(Ticker::BytesWritten) > written);
 }
 
 #[test]
