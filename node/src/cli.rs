@@ -1,7 +1,9 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A geo-replicated container registry.
 #[derive(Debug, Parser)]
@@ -21,6 +23,8 @@ pub(crate) enum Command {
     /// Look at a cluster
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Watch a cluster live: regions, nodes, lag, rates, leader, links
+    Top(TopArgs),
 }
 
 /// Arguments of `portolan serve`.
@@ -94,6 +98,39 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
 }
 
+/// Arguments of `portolan top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// How often to ask: 500ms, 1s, 1m
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub(crate) interval: Duration,
+    /// Print one picture as text, once rates are known, and end; needs no terminal
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print one line of JSON per sample
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The shortest and the longest pause between two questions.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+
+/// A pause between two questions: a number with `ms`, `s` or `m`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| "give a whole number with ms, s or m".to_owned())?;
+    let unit_ms = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => return Err("give a whole number with ms, s or m".to_owned()),
+    };
+    let interval = Duration::from_millis(number.saturating_mul(unit_ms));
+    if INTERVALS.contains(&interval) { Ok(interval) } else { Err("give 100ms to 60m".to_owned()) }
+}
+
 /// Where client commands find the cluster.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
@@ -109,8 +146,9 @@ pub(crate) struct ServerArgs {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
 
-    use super::{Cli, Command, DevArgs};
+    use super::{Cli, Command, DevArgs, interval};
     use clap::{CommandFactory, Parser};
+    use std::time::Duration;
 
     fn dev(words: &[&str]) -> DevArgs {
         let words = ["portolan", "dev"].iter().chain(words);
@@ -140,6 +178,25 @@ mod tests {
     }
 
     #[test]
+    fn an_interval_has_a_unit_and_limits() {
+        for (text, milliseconds) in [
+            ("100ms", Some(100)),
+            ("1s", Some(1_000)),
+            ("60m", Some(3_600_000)),
+            ("99ms", None),
+            ("61m", None),
+            ("1", None),
+            ("s", None),
+            ("1.5s", None),
+            ("-1s", None),
+            ("99999999999999999999s", None),
+            ("", None),
+        ] {
+            assert_eq!(interval(text).ok(), milliseconds.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
     fn wrong_usage_is_refused_with_exit_2() {
         for words in [
             &["portolan"][..],
@@ -150,6 +207,7 @@ mod tests {
             &["portolan", "dev", "--keep"],
             &["portolan", "cluster"],
             &["portolan", "cluster", "status", "--jsn"],
+            &["portolan", "top", "--interval", "1"],
         ] {
             let error = Cli::try_parse_from(words).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{words:?}");

@@ -1,8 +1,8 @@
 //! The HTTP client of the command line: one node's public address is enough.
 
+use crate::answer::ClusterAnswer;
 use crate::https::Https;
 use reqwest::Url;
-use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -84,62 +84,6 @@ fn deepest(error: &reqwest::Error) -> String {
         cause = source;
     }
     cause.to_string()
-}
-
-/// What `GET /api/v1/cluster` answers, as far as the command line reads it.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct ClusterAnswer {
-    /// The cluster's id.
-    pub(crate) cluster_id: Option<String>,
-    /// The epoch.
-    pub(crate) epoch: u64,
-    /// The term.
-    pub(crate) term: u64,
-    /// Who leads, by name or id.
-    pub(crate) leader: serde_json::Value,
-    /// The members.
-    pub(crate) nodes: Vec<NodeAnswer>,
-    /// What an operator should know.
-    #[serde(default)]
-    pub(crate) warnings: Vec<String>,
-}
-
-/// One node of a [`ClusterAnswer`].
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct NodeAnswer {
-    /// Its id.
-    pub(crate) id: u64,
-    /// Its name.
-    pub(crate) name: String,
-    /// Its region.
-    pub(crate) region: String,
-    /// Its zone.
-    #[serde(default)]
-    pub(crate) zone: Option<String>,
-    /// What it does.
-    pub(crate) role: String,
-    /// Whether it votes.
-    pub(crate) voter: bool,
-    /// Up, down, out or draining.
-    pub(crate) state: String,
-    /// The last log index that it has applied, as far as is known.
-    pub(crate) applied: Option<u64>,
-    /// How many entries it is behind.
-    pub(crate) lag: Option<u64>,
-    /// How long ago it was heard, in milliseconds.
-    pub(crate) last_seen_ms: Option<u64>,
-    /// Its software version.
-    pub(crate) version: String,
-}
-
-impl ClusterAnswer {
-    /// The leader's name, when there is one.
-    pub(crate) fn leader_name(&self) -> Option<&str> {
-        self.nodes
-            .iter()
-            .find(|node| self.leader.as_u64() == Some(node.id) || self.leader.as_str() == Some(&node.name))
-            .map(|node| node.name.as_str())
-    }
 }
 
 /// A client of one node.

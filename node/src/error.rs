@@ -228,6 +228,11 @@ pub(crate) enum UsageError {
     /// The demo needs regions that can be lost.
     #[error("--demo kills the first region: it needs at least three regions with a voter each")]
     DemoRegions,
+    /// Nothing to draw on.
+    #[error(
+        "portolan top draws on a terminal, and standard output is none: give --once for a text or --json for lines"
+    )]
+    NotATerminal,
     /// Not a pipe.
     #[error("--stop-on-stdin-eof needs a pipe as standard input")]
     StdinNotAPipe,

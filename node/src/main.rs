@@ -4,6 +4,7 @@
 //! builds a node from the floors below and takes it down again.
 
 mod admin;
+mod answer;
 mod assembly;
 mod boot;
 mod bootstrap;
@@ -52,6 +53,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         match cli.command {
             Command::Serve(args) => commands::serve::run(&args).await,
             Command::Dev(args) => commands::dev::run(&args).await,
+            Command::Top(args) => commands::top::run(&args).await,
             Command::Cluster(ClusterCommand::Status(args)) => commands::cluster::status(&args).await,
         }
     });

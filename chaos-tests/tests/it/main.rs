@@ -12,6 +12,7 @@ mod metrics;
 mod serve;
 mod snapshot;
 mod streaming;
+mod top;
 mod two_nodes;
 mod wan;
 mod wan_proxy;

@@ -91,10 +91,11 @@ impl Label {
 }
 
 /// Counts the bytes of a request's body, and knows whether its end was seen.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Received {
     bytes: Arc<AtomicU64>,
     whole: Arc<AtomicBool>,
+    traffic: Arc<Traffic>,
 }
 
 impl Received {
@@ -124,7 +125,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {
-            self.received.bytes.fetch_add(data.remaining() as u64, Ordering::Relaxed);
+            let bytes = data.remaining() as u64;
+            self.received.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.received.traffic.received(bytes);
         }
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
             self.received.whole.store(true, Ordering::Relaxed);
@@ -148,7 +151,7 @@ impl Meter {
             method: method.to_owned(),
             path: path.to_owned(),
             announced,
-            received: Received::default(),
+            received: Received { bytes: Arc::default(), whole: Arc::default(), traffic: Arc::clone(&traffic) },
             begun: Instant::now(),
             label: Label::default(),
             status: None,
@@ -203,7 +206,7 @@ impl Drop for Meter {
         if about.is_some() {
             in_flight(handler).decrement(1.0);
         }
-        self.traffic.count(status >= 500, received, self.sent);
+        self.traffic.ended(status >= 500);
         counter!("registry_http_requests_total",
             "handler" => handler, "method" => method, "code" => status.to_string())
         .increment(1);
@@ -251,7 +254,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Measured<B> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                self.meter.sent += frame.data_ref().map_or(0, Buf::remaining) as u64;
+                let bytes = frame.data_ref().map_or(0, Buf::remaining) as u64;
+                self.meter.sent += bytes;
+                self.meter.traffic.sent(bytes);
                 self.meter.whole = self.body.is_end_stream();
             }
             Poll::Ready(None) => self.meter.whole = true,

@@ -95,6 +95,13 @@ pub struct Config {
     pub ready_lag_entries: u64,
 }
 
+impl Config {
+    /// Silence after which what a node said of itself no longer counts as what it does: three pings.
+    pub(crate) fn silent_after(&self) -> Duration {
+        Duration::from_millis(self.ping_interval_ms.saturating_mul(3))
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

@@ -25,7 +25,7 @@ use openraft::errors::{InitializeError, RaftError};
 use portolan_meta::command::{Command, NodeBoot};
 use portolan_meta::id::NodeId;
 use portolan_meta::outcome::Outcome;
-use portolan_peer::{ClusterHandler, Member, Peers, RaftHandler};
+use portolan_peer::{ClusterHandler, Member, NodeLoad, Peers, RaftHandler};
 use portolan_store::{RaftLog, State};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -227,6 +227,11 @@ impl Consensus {
     /// otherwise.
     pub fn set_condition(&self, condition: Condition) {
         self.liveness.set_condition(condition);
+    }
+
+    /// What the floors above count on this node, for the pings of others: a copy that costs nothing to answer with.
+    pub fn set_load(&self, load: NodeLoad) {
+        self.liveness.set_load(load);
     }
 
     /// Hands the leadership to another voter, if this node leads. Returns once asked for, not once done.

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use portolan_meta::id::NodeId;
 use portolan_meta::row::NodeState;
-use portolan_peer::PingReply;
+use portolan_peer::{NodeLoad, PingReply};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -24,6 +24,7 @@ pub(crate) struct Liveness {
     seen: Mutex<BTreeMap<NodeId, Seen>>,
     boots: Mutex<BTreeMap<NodeId, Boot>>,
     condition: Mutex<Condition>,
+    load: Mutex<Option<NodeLoad>>,
 }
 
 /// A start of a node as its row tells it, and when this node first heard of it.
@@ -48,6 +49,7 @@ impl Liveness {
             seen: Mutex::default(),
             boots: Mutex::default(),
             condition: Mutex::new(condition),
+            load: Mutex::default(),
         }
     }
 
@@ -83,6 +85,14 @@ impl Liveness {
 
     pub(crate) fn set_condition(&self, condition: Condition) {
         *self.condition.lock().unwrap_or_else(PoisonError::into_inner) = condition;
+    }
+
+    pub(crate) fn load(&self) -> Option<NodeLoad> {
+        *self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_load(&self, load: NodeLoad) {
+        *self.load.lock().unwrap_or_else(PoisonError::into_inner) = Some(load);
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn describe(snapshot_log_bytes: u64) {
     for (name, help) in GAUGES {
         describe_gauge!(name, help);
     }
-    describe_gauge!("portolan_raft_log_bytes", Unit::Bytes, "Log appended since the last purge.");
+    describe_gauge!("portolan_raft_log_bytes", Unit::Bytes, "Stored entries, an estimate.");
     describe_gauge!("portolan_raft_log_limit_bytes", Unit::Bytes, "The size of the log at which a snapshot is made.");
     describe_histogram!(
         "portolan_raft_append_seconds",

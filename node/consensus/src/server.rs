@@ -167,6 +167,8 @@ impl ClusterHandler for Server {
             writable: condition.writable,
             ready: condition.ready && standing.lag() <= self.group.config.ready_lag_entries,
             version: self.version.clone(),
+            load: self.liveness.load(),
+            round_trips: self.group.peers.round_trips(self.group.config.silent_after()),
         };
         future::ready(Ok(reply)).boxed()
     }

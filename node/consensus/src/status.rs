@@ -1,7 +1,9 @@
 //! What an operator may know about the group, as this node sees it now.
 
 use portolan_meta::id::NodeId;
+use portolan_peer::NodeLoad;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The group as this node sees it.
 #[derive(Clone, Debug)]
@@ -43,6 +45,10 @@ pub struct NodeProgress {
     pub lag: Option<u64>,
     /// Milliseconds since it answered last; 0 for this node.
     pub last_seen_ms: Option<u64>,
+    /// What it did of late; `None` for this node and for one that is silent.
+    pub load: Option<NodeLoad>,
+    /// Its round trips to those that answered it of late; empty for one that is silent.
+    pub round_trips: BTreeMap<NodeId, Duration>,
 }
 
 impl Status {

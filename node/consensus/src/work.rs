@@ -5,7 +5,7 @@
 
 use crate::clock::millis;
 use crate::group::{Group, Standing};
-use crate::liveness::{Liveness, judge};
+use crate::liveness::{Liveness, Seen, judge};
 use crate::members::StaticMember;
 use crate::metrics;
 use crate::propose::Proposer;
@@ -173,13 +173,26 @@ impl Work {
     }
 
     fn progress(&self, node: NodeId, standing: &Standing) -> NodeProgress {
-        let (applied, last_seen_ms) = if node == self.group.node {
-            (Some(standing.applied), Some(0))
-        } else {
-            let seen = self.liveness.seen(node);
-            (seen.as_ref().map(|seen| seen.reply.applied), seen.map(|seen| millis(seen.at.elapsed())))
-        };
-        NodeProgress { applied, lag: applied.map(|applied| standing.committed.saturating_sub(applied)), last_seen_ms }
+        let silent_after = self.group.config.silent_after();
+        let lag = |applied| Some(standing.committed.saturating_sub(applied));
+        if node == self.group.node {
+            let round_trips = self.group.peers.round_trips(silent_after);
+            let applied = standing.applied;
+            return NodeProgress {
+                applied: Some(applied),
+                lag: lag(applied),
+                last_seen_ms: Some(0),
+                load: None,
+                round_trips,
+            };
+        }
+        let Some(Seen { at, reply }) = self.liveness.seen(node) else { return NodeProgress::default() };
+        let (silence, applied) = (at.elapsed(), reply.applied);
+        // What it said then is not what it does now.
+        let (load, round_trips) =
+            if silence <= silent_after { (reply.load, reply.round_trips) } else { Default::default() };
+        let last_seen_ms = Some(millis(silence));
+        NodeProgress { applied: Some(applied), lag: lag(applied), last_seen_ms, load, round_trips }
     }
 }
 

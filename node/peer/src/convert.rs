@@ -2,11 +2,13 @@
 
 use crate::error::PeerError;
 use crate::message::{
-    HelloCall, HelloReply, PingReply, ProposeReply, ReadBlob, SnapshotData, SnapshotFile, SnapshotFrame, SnapshotHeader,
+    HelloCall, HelloReply, NodeLoad, PingReply, ProposeReply, ReadBlob, SnapshotData, SnapshotFile, SnapshotFrame,
+    SnapshotHeader,
 };
 use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
 use portolan_proto::v1;
+use std::time::Duration;
 
 pub(crate) fn digest_from_wire(text: &str) -> Result<Digest, PeerError> {
     text.parse().map_err(|_| PeerError::Malformed(format!("digest {text:?}")))
@@ -58,10 +60,47 @@ pub(crate) fn ping_to_wire(reply: PingReply) -> v1::PingReply {
         writable: reply.writable,
         ready: reply.ready,
         version: reply.version,
+        load: reply.load.map(load_to_wire),
+        round_trips: reply.round_trips.into_iter().map(round_trip_to_wire).collect(),
     }
 }
 
+fn load_to_wire(load: NodeLoad) -> v1::NodeLoad {
+    v1::NodeLoad {
+        up_ms: load.up_ms,
+        requests: load.requests,
+        faults: load.faults,
+        received_bytes: load.received_bytes,
+        sent_bytes: load.sent_bytes,
+        queue: load.queue,
+        queue_bytes: load.queue_bytes,
+        fetches: load.fetches,
+        uploads: load.uploads,
+        disk_free_bytes: load.disk_free_bytes,
+    }
+}
+
+fn load_from_wire(load: v1::NodeLoad) -> NodeLoad {
+    NodeLoad {
+        up_ms: load.up_ms,
+        requests: load.requests,
+        faults: load.faults,
+        received_bytes: load.received_bytes,
+        sent_bytes: load.sent_bytes,
+        queue: load.queue,
+        queue_bytes: load.queue_bytes,
+        fetches: load.fetches,
+        uploads: load.uploads,
+        disk_free_bytes: load.disk_free_bytes,
+    }
+}
+
+fn round_trip_to_wire((node, took): (NodeId, Duration)) -> v1::RoundTrip {
+    v1::RoundTrip { node: node.0, rtt_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX) }
+}
+
 pub(crate) fn ping_from_wire(reply: v1::PingReply) -> PingReply {
+    let round_trips = reply.round_trips.iter().map(|trip| (NodeId(trip.node), Duration::from_micros(trip.rtt_us)));
     PingReply {
         applied: reply.applied,
         term: reply.term,
@@ -69,6 +108,8 @@ pub(crate) fn ping_from_wire(reply: v1::PingReply) -> PingReply {
         writable: reply.writable,
         ready: reply.ready,
         version: reply.version,
+        load: reply.load.map(load_from_wire),
+        round_trips: round_trips.collect(),
     }
 }
 
@@ -129,10 +170,12 @@ mod tests {
 
     use super::{digest_from_wire, file_from_wire, frame_from_wire, frame_to_wire, ping_from_wire, ping_to_wire};
     use crate::error::PeerError;
-    use crate::message::{PingReply, SnapshotData, SnapshotFile, SnapshotFrame, SnapshotHeader};
+    use crate::message::{NodeLoad, PingReply, SnapshotData, SnapshotFile, SnapshotFrame, SnapshotHeader};
     use bytes::Bytes;
     use portolan_meta::id::NodeId;
     use portolan_proto::v1;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
 
     #[test]
     fn frames_survive_the_wire() {
@@ -162,6 +205,29 @@ mod tests {
             let reply = PingReply { leader, applied: 5, ..PingReply::default() };
             assert_eq!(ping_from_wire(ping_to_wire(reply.clone())), reply);
         }
+    }
+
+    #[test]
+    fn the_load_and_the_round_trips_of_a_ping_survive_the_wire_and_may_be_absent() {
+        let load = NodeLoad {
+            up_ms: 1,
+            requests: 2,
+            faults: 3,
+            received_bytes: 4,
+            sent_bytes: 5,
+            queue: 6,
+            queue_bytes: 7,
+            fetches: 8,
+            uploads: 9,
+            disk_free_bytes: Some(10),
+        };
+        let round_trips = BTreeMap::from([(NodeId(2), Duration::from_micros(101_250))]);
+        for load in [None, Some(load), Some(NodeLoad { disk_free_bytes: None, ..load })] {
+            let reply = PingReply { load, round_trips: round_trips.clone(), ..PingReply::default() };
+            assert_eq!(ping_from_wire(ping_to_wire(reply.clone())), reply);
+        }
+        let of_an_older_node = v1::PingReply { applied: 5, ..v1::PingReply::default() };
+        assert_eq!(ping_from_wire(of_an_older_node), PingReply { applied: 5, ..PingReply::default() });
     }
 
     #[test]

@@ -44,8 +44,8 @@ pub use identity::{Expected, LocalIdentity, PROTOCOL_VERSION, PeerIdentity};
 pub use io::{Connector, Io, PeerIo};
 pub use memory::MemoryNetwork;
 pub use message::{
-    HelloCall, HelloReply, Lane, Member, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob, SnapshotData,
-    SnapshotFile, SnapshotFrame, SnapshotHeader,
+    HelloCall, HelloReply, Lane, Member, NodeLoad, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob,
+    SnapshotData, SnapshotFile, SnapshotFrame, SnapshotHeader,
 };
 pub use peers::Peers;
 pub use rejection::{Rejection, RejectionKind, Side};

@@ -5,6 +5,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A member of the cluster as the client needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +107,36 @@ pub struct PingReply {
     pub ready: bool,
     /// The version of its software.
     pub version: String,
+    /// What it did of late; `None` until it was counted for the first time.
+    pub load: Option<NodeLoad>,
+    /// Its own smoothed round trips to those that answered it of late.
+    pub round_trips: BTreeMap<NodeId, Duration>,
+}
+
+/// What a node did. Totals count from its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeLoad {
+    /// For how long it had been running when this was counted, in milliseconds: rates come out right however late the
+    /// news arrives, and a restart shows.
+    pub up_ms: u64,
+    /// Requests that ended.
+    pub requests: u64,
+    /// Those that ended by a fault of the node (5xx).
+    pub faults: u64,
+    /// Bytes of bodies that came from clients.
+    pub received_bytes: u64,
+    /// Bytes of bodies that went to clients.
+    pub sent_bytes: u64,
+    /// Blobs that it lacks and does not fetch yet.
+    pub queue: u64,
+    /// How many bytes those are.
+    pub queue_bytes: u64,
+    /// Blobs that it fetches.
+    pub fetches: u64,
+    /// Open upload sessions.
+    pub uploads: u64,
+    /// What its disk has left, in bytes; `None` when the disk does not say.
+    pub disk_free_bytes: Option<u64>,
 }
 
 /// The question of a node that may have no identity yet.

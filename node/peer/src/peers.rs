@@ -98,6 +98,15 @@ impl Peers {
         members.known.get(&node).and_then(|(_, link)| link.target.health.get())
     }
 
+    /// The smoothed round trips to those members that answered anything within the last `within`.
+    #[must_use]
+    pub fn round_trips(&self, within: Duration) -> BTreeMap<NodeId, Duration> {
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        let healths = members.known.iter().filter_map(|(node, (_, link))| Some((*node, link.target.health.get()?)));
+        let alive = healths.filter(|(_, health)| health.last_seen.elapsed() <= within);
+        alive.filter_map(|(node, health)| Some((node, health.rtt?))).collect()
+    }
+
     /// Lets go of all connections; calls from now on fail with [`PeerError::Stopped`]. Streams that are open end when
     /// their owners drop them.
     pub fn close(&self) {

@@ -15,7 +15,8 @@
 //! - `session`, `sessions`: one upload, and all of this node; `pour`: a body into its part; `upload`: what a client
 //!   does with them; `sweep`: what restarts and time do with them.
 //! - `push`: puts a manifest once its blobs are durable enough. `delete`: takes away.
-//! - `report`: the cluster as an operator sees it, and whether this node is ready. `traffic`: what clients asked of it.
+//! - `report`: the cluster as an operator sees it, and whether this node is ready. `traffic`: what clients asked of it;
+//!   `load`: that and what it has to do, for the other nodes.
 //! - `testing` (a feature): nodes in one process, for the tests of this floor and of those above.
 
 pub mod config;
@@ -27,6 +28,7 @@ mod disk;
 mod fresh;
 mod life;
 mod list;
+mod load;
 mod pour;
 mod propose;
 mod pull;
@@ -51,7 +53,7 @@ pub use pour::{Chunk, UploadBody};
 pub use pull::{BlobAnswer, BlobStat, ManifestAnswer};
 pub use push::{ManifestPush, PutAnswer};
 pub use registry::{Floors, Registry};
-pub use report::{ClusterReport, LagReport, LoadReport, NodeReport, Readiness};
+pub use report::{ClusterReport, LagReport, LinkReport, LoadReport, NodeReport, Readiness};
 pub use session::{NotAnUploadId, UploadId, UploadProgress};
 pub use traffic::Traffic;
 pub use upload::Mounted;

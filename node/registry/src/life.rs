@@ -6,12 +6,13 @@ use crate::registry::{Floors, Registry};
 use crate::sessions::Sessions;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 impl Registry {
     /// Takes up the upload sessions that an earlier start of this node left on disk, and starts the sweep of expired
-    /// ones. [`Registry::shutdown`] ends it. Must be called inside a tokio runtime.
+    /// ones and the count of the load. [`Registry::shutdown`] ends them. Must be called inside a tokio runtime.
     #[must_use]
     pub fn start(config: Config, floors: Floors) -> Arc<Self> {
         let node = floors.consensus.node();
@@ -21,16 +22,18 @@ impl Registry {
             sessions: Sessions::new(config.uploads.sessions),
             fresh: FreshClock::new(),
             traffic: Arc::default(),
+            started: Instant::now(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             leaving: AtomicBool::new(false),
-            sweeper: Mutex::new(None),
+            workers: Mutex::default(),
             config,
         });
         registry.resume_sessions();
-        let worker = Arc::clone(&registry);
-        let sweeper = tokio::spawn(async move { worker.sweep_until_stopped().await });
-        *registry.sweeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(sweeper);
+        let (sweeping, telling) = (Arc::clone(&registry), Arc::clone(&registry));
+        let sweeper = tokio::spawn(async move { sweeping.sweep_until_stopped().await });
+        let teller = tokio::spawn(async move { telling.tell_load().await });
+        *registry.workers.lock().unwrap_or_else(PoisonError::into_inner) = vec![sweeper, teller];
         registry
     }
 
@@ -39,14 +42,14 @@ impl Registry {
         self.leaving.store(true, Ordering::Release);
     }
 
-    /// Ends the sweep and cuts uploads that still run (their bytes stay for resumption); awaits every task.
+    /// Ends the workers and cuts uploads that still run (their bytes stay for resumption); awaits every task.
     pub async fn shutdown(&self) {
         self.stop.cancel();
-        let sweeper = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(sweeper) = sweeper
-            && let Err(error) = sweeper.await
-        {
-            tracing::error!(%error, "the sweep of upload sessions ended badly");
+        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        for worker in workers {
+            if let Err(error) = worker.await {
+                tracing::error!(%error, "a worker of the registry ended badly");
+            }
         }
         self.tasks.close();
         self.tasks.wait().await;

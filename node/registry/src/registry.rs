@@ -11,6 +11,7 @@ use portolan_replication::Replication;
 use portolan_store::Blobs;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,12 +37,14 @@ pub struct Registry {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) fresh: FreshClock,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) started: Instant,
     /// Writers of uploads: they outlive a request whose client went away, to keep the bytes that arrived.
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     /// Set before the ports close, so that whoever watches the readiness goes elsewhere in time.
     pub(crate) leaving: AtomicBool,
-    pub(crate) sweeper: Mutex<Option<JoinHandle<()>>>,
+    /// The sweep of uploads, and the count of the load.
+    pub(crate) workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Registry {

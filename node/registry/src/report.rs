@@ -5,13 +5,14 @@ use crate::registry::Registry;
 use portolan_consensus::Status;
 use portolan_meta::query;
 use portolan_meta::row::{NodeRow, NodeState, Role};
-use portolan_replication::{RegionLag, ReplicationStatus};
+use portolan_peer::NodeLoad;
+use portolan_replication::RegionLag;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 /// The cluster (design, section 10, "Admin API").
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClusterReport {
     /// The cluster's id.
     pub cluster_id: String,
@@ -21,12 +22,14 @@ pub struct ClusterReport {
     pub term: u64,
     /// Which node leads; `null` when this node knows none.
     pub leader: Option<u64>,
-    /// Which node answered: some of what follows only it knows.
+    /// Which node answered; it knows of the others what their last pings told.
     pub asked: u64,
     /// The members, by id.
     pub nodes: Vec<NodeReport>,
     /// How far each region is behind each other one, as far as the asked node knows.
     pub lags: Vec<LagReport>,
+    /// How long a ping takes between each two members, once in either direction.
+    pub links: Vec<LinkReport>,
     /// What an operator should know, in sentences.
     pub warnings: Vec<String>,
 }
@@ -56,13 +59,15 @@ pub struct NodeReport {
     pub last_seen_ms: Option<u64>,
     /// The version of its software.
     pub version: String,
-    /// What it does at the moment; `null` for any node but the asked one.
+    /// What it did of late; `null` for a node that is silent, and for one that has not counted yet.
     pub load: Option<LoadReport>,
 }
 
 /// What a node does. Totals count from its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LoadReport {
+    /// For how long it had been running when this was counted, in milliseconds: what to divide the totals' growth by.
+    pub up_ms: u64,
     /// Requests that ended.
     pub requests: u64,
     /// Those that ended by a fault of the node (5xx).
@@ -98,6 +103,17 @@ pub struct LagReport {
     pub age_ms: u64,
 }
 
+/// The way from one node to another.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LinkReport {
+    /// Who pings.
+    pub from: u64,
+    /// Who answers.
+    pub to: u64,
+    /// The smoothed round trip in milliseconds; `null` when no answer came of late, or `from` itself is silent.
+    pub rtt_ms: Option<f64>,
+}
+
 /// Whether this node can do its work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Readiness {
@@ -125,13 +141,10 @@ impl Registry {
         if let Err(error) = self.floors.blobs.check_space() {
             warnings.push(format!("this node takes no uploads: {error}"));
         }
-        let replication = self.floors.replication.status();
-        let mut load = Some(self.load(&replication));
-        let report = |row: NodeRow| {
-            let load = if row.id == self.node { load.take() } else { None };
-            node_report(row, &status, load)
-        };
-        let nodes = rows.into_iter().map(report).collect();
+        let lags = self.floors.replication.status().lags;
+        let links = links(&rows, &status);
+        let own = self.load();
+        let nodes = rows.into_iter().map(|row| node_report(row, &status, &own)).collect();
         Ok(ClusterReport {
             cluster_id: status.cluster_id,
             epoch: status.epoch,
@@ -139,23 +152,10 @@ impl Registry {
             leader: status.leader.map(|leader| leader.0),
             asked: self.node.0,
             nodes,
-            lags: replication.lags.into_iter().map(lag_report).collect(),
+            lags: lags.into_iter().map(lag_report).collect(),
+            links,
             warnings,
         })
-    }
-
-    fn load(&self, replication: &ReplicationStatus) -> LoadReport {
-        LoadReport {
-            requests: self.traffic.requests(),
-            faults: self.traffic.faults(),
-            received_bytes: self.traffic.received_bytes(),
-            sent_bytes: self.traffic.sent_bytes(),
-            queue: replication.queue as u64,
-            queue_bytes: replication.queue_bytes,
-            fetches: replication.in_flight.len() as u64,
-            uploads: self.sessions.len() as u64,
-            disk_free_bytes: self.floors.blobs.free_bytes().ok(),
-        }
     }
 
     /// Whether this node can serve pulls: it knows the cluster, its state does not lag far behind what it knows to be
@@ -201,8 +201,37 @@ fn lag_report(lag: RegionLag) -> LagReport {
     LagReport { from, to, blobs, bytes, age_ms }
 }
 
-fn node_report(row: NodeRow, status: &Status, load: Option<LoadReport>) -> NodeReport {
+fn load_report(load: &NodeLoad) -> LoadReport {
+    LoadReport {
+        up_ms: load.up_ms,
+        requests: load.requests,
+        faults: load.faults,
+        received_bytes: load.received_bytes,
+        sent_bytes: load.sent_bytes,
+        queue: load.queue,
+        queue_bytes: load.queue_bytes,
+        fetches: load.fetches,
+        uploads: load.uploads,
+        disk_free_bytes: load.disk_free_bytes,
+    }
+}
+
+/// Every ordered pair of members, as the first of each pair tells it.
+fn links(rows: &[NodeRow], status: &Status) -> Vec<LinkReport> {
+    let mut links = Vec::new();
+    for from in rows {
+        for to in rows.iter().filter(|to| to.id != from.id) {
+            let round_trip = status.nodes.get(&from.id).and_then(|progress| progress.round_trips.get(&to.id));
+            let rtt_ms = round_trip.map(|took| took.as_secs_f64() * 1_000.0);
+            links.push(LinkReport { from: from.id.0, to: to.id.0, rtt_ms });
+        }
+    }
+    links
+}
+
+fn node_report(row: NodeRow, status: &Status, own: &NodeLoad) -> NodeReport {
     let progress = status.nodes.get(&row.id).cloned().unwrap_or_default();
+    let load = if row.id == status.node { Some(own) } else { progress.load.as_ref() };
     NodeReport {
         id: row.id.0,
         voter: status.voters.contains(&row.id),
@@ -215,7 +244,7 @@ fn node_report(row: NodeRow, status: &Status, load: Option<LoadReport>) -> NodeR
         lag: progress.lag,
         last_seen_ms: progress.last_seen_ms,
         version: row.version,
-        load,
+        load: load.map(load_report),
     }
 }
 
@@ -270,9 +299,11 @@ fn single_copies(rows: &[NodeRow]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{NodeRow, NodeState, Role, Status, warnings};
+    use super::{NodeRow, NodeState, Role, Status, links, warnings};
+    use portolan_consensus::NodeProgress;
     use portolan_meta::id::NodeId;
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     fn row(id: u64, region: &str, state: NodeState) -> NodeRow {
         NodeRow {
@@ -305,6 +336,30 @@ mod tests {
             learners: Vec::new(),
             nodes: BTreeMap::new(),
         }
+    }
+
+    #[test]
+    fn every_ordered_pair_has_a_link_and_the_first_of_it_tells_how_long() {
+        let rows = [row(1, "eu", NodeState::Up), row(2, "us", NodeState::Up), row(3, "ap", NodeState::Up)];
+        let heard = |nodes: &[(u64, u64)]| NodeProgress {
+            round_trips: nodes.iter().map(|(node, ms)| (NodeId(*node), Duration::from_millis(*ms))).collect(),
+            ..NodeProgress::default()
+        };
+        let nodes = BTreeMap::from([(NodeId(1), heard(&[(2, 80), (3, 120)])), (NodeId(2), heard(&[(1, 82)]))]);
+        let found = links(&rows, &Status { nodes, ..status(Some(1), &[1, 2, 3]) });
+        let found: Vec<_> = found.iter().map(|link| (link.from, link.to, link.rtt_ms)).collect();
+        let silent = None;
+        assert_eq!(
+            found,
+            [
+                (1, 2, Some(80.0)),
+                (1, 3, Some(120.0)),
+                (2, 1, Some(82.0)),
+                (2, 3, silent),
+                (3, 1, silent),
+                (3, 2, silent)
+            ]
+        );
     }
 
     #[test]

@@ -13,12 +13,20 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// A request ended: whether by a fault of ours, and how many bytes of bodies came and went.
-    pub fn count(&self, fault: bool, received: u64, sent: u64) {
+    /// A request ended: whether by a fault of ours.
+    pub fn ended(&self, fault: bool) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.faults.fetch_add(u64::from(fault), Ordering::Relaxed);
-        self.received_bytes.fetch_add(received, Ordering::Relaxed);
-        self.sent_bytes.fetch_add(sent, Ordering::Relaxed);
+    }
+
+    /// Bytes of a request's body came; counted as they come, since a body may take minutes.
+    pub fn received(&self, bytes: u64) {
+        self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of a response's body went.
+    pub fn sent(&self, bytes: u64) {
+        self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn requests(&self) -> u64 {

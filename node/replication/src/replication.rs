@@ -136,6 +136,19 @@ impl Replication {
         }
     }
 
+    /// How many blobs this node lacks and does not fetch at the moment, and how many bytes those are. Cheaper than
+    /// [`Self::status`], for those who ask all the time.
+    #[must_use]
+    pub fn queued(&self) -> (usize, u64) {
+        self.desk.plan().queued()
+    }
+
+    /// How many transfers are under way.
+    #[must_use]
+    pub fn fetching(&self) -> usize {
+        self.fetches.status().len()
+    }
+
     /// Stops every transfer (parts stay for resumption) and awaits every task. Later calls return at once.
     pub async fn shutdown(&self) {
         self.stop.cancel();

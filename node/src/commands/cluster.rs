@@ -1,8 +1,9 @@
 //! `portolan cluster`.
 
 use super::terminal::{Colour, paint, say, table};
+use crate::answer::{ClusterAnswer, NodeAnswer};
 use crate::cli::StatusArgs;
-use crate::client::{Client, ClusterAnswer, NodeAnswer};
+use crate::client::Client;
 use crate::error::Failure;
 use comfy_table::{Cell, CellAlignment};
 

@@ -5,3 +5,4 @@ mod demo;
 pub(crate) mod dev;
 pub(crate) mod serve;
 mod terminal;
+pub(crate) mod top;

@@ -1,8 +1,10 @@
 //! What an operator asks.
 
 use crate::support::{Server, refused};
-use portolan_registry::testing::Setup;
+use portolan_registry::testing::{PATIENCE, Setup};
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn the_cluster_is_one_question_to_any_node() {
@@ -29,14 +31,61 @@ async fn the_cluster_is_one_question_to_any_node() {
         let own = &nodes[node - 1];
         assert_eq!(own["last_seen_ms"], json!(0), "{own}");
         assert_eq!(report["asked"], json!(node));
-        for (id, entry) in (1..).zip(nodes) {
-            assert_eq!(entry["load"].is_object(), id == node, "{entry}");
-        }
-        for key in ["requests", "faults", "received_bytes", "sent_bytes", "queue", "queue_bytes", "fetches", "uploads"]
-        {
+        for key in [
+            "up_ms",
+            "requests",
+            "faults",
+            "received_bytes",
+            "sent_bytes",
+            "queue",
+            "queue_bytes",
+            "fetches",
+            "uploads",
+        ] {
             assert!(own["load"][key].is_u64(), "{key} in {own}");
         }
     }
+    server.stop().await;
+}
+
+/// The report of one node, once it is as the test wants it.
+async fn report_until(server: &Server, node: usize, wanted: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let report: Value = server.client(node).get("/api/v1/cluster").await.json().await.unwrap();
+        if wanted(&report) {
+            return report;
+        }
+        assert!(Instant::now() < deadline, "{report}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn any_node_tells_what_every_other_does_and_how_far_it_is() {
+    let server = Server::with(Setup { nodes: 2, ..Setup::default() }).await;
+    server.client(2).push_image("a", "t", 1).await;
+    let pushed = |report: &Value| report["nodes"][1]["load"]["received_bytes"].as_u64().unwrap_or(0) > 0;
+    let report = report_until(&server, 1, pushed).await;
+    for entry in report["nodes"].as_array().unwrap() {
+        for key in ["up_ms", "requests", "faults", "sent_bytes", "queue", "queue_bytes", "fetches", "uploads"] {
+            assert!(entry["load"][key].is_u64(), "{key} in {entry}");
+        }
+        assert!(entry["load"]["disk_free_bytes"].is_u64(), "{entry}");
+    }
+    let measured = |link: &Value| link["rtt_ms"].as_f64().is_some_and(|rtt_ms| rtt_ms > 0.0);
+    let report = report_until(&server, 1, |report| report["links"].as_array().unwrap().iter().all(measured)).await;
+    let ends = |link: &Value| (link["from"].as_u64().unwrap(), link["to"].as_u64().unwrap());
+    let links: Vec<_> = report["links"].as_array().unwrap().iter().map(ends).collect();
+    assert_eq!(links, [(1, 2), (2, 1)]);
+
+    server.cluster.cut(2);
+    let silent = |report: &Value| report["nodes"][1]["load"].is_null();
+    let report = report_until(&server, 1, silent).await;
+    assert!(report["nodes"][0]["load"].is_object(), "{report}");
+    assert!(report["nodes"][1]["last_seen_ms"].as_u64().unwrap() > 0, "{report}");
+    let unmeasured = |report: &Value| report["links"].as_array().unwrap().iter().all(|link| link["rtt_ms"].is_null());
+    report_until(&server, 1, unmeasured).await;
     server.stop().await;
 }
 
