@@ -7,6 +7,7 @@
 //! - [`client`] is a small registry client that knows nothing but HTTP;
 //! - [`image`] makes seeded images, [`layout`] writes them as OCI layouts for the real clients;
 //! - [`big`] makes, pushes and pulls blobs that are not held in memory;
+//! - [`otlp`] collects the traces that nodes export;
 //! - [`tmpfs`] mounts small disks;
 //! - [`tool`] runs other programs under a deadline;
 //! - [`wait`] waits for conditions;
@@ -19,6 +20,7 @@ pub mod forget;
 pub mod image;
 pub mod kills;
 pub mod layout;
+pub mod otlp;
 pub mod tmpfs;
 pub mod tool;
 pub mod wait;

@@ -3,8 +3,7 @@
 use crate::error::Failure;
 use crate::recorder;
 use metrics_exporter_prometheus::PrometheusHandle;
-use opentelemetry::trace::TracerProvider;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use portolan_trace::Exporter;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +24,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// What must be kept while the node serves.
 pub(crate) struct Telemetry {
-    traces: Option<SdkTracerProvider>,
+    traces: Option<Exporter>,
     metrics: PrometheusHandle,
     terminal: bool,
 }
@@ -56,8 +55,8 @@ impl Write for &NamedLines {
 }
 
 impl Telemetry {
-    /// Installs the log, the trace exporter (only when `OTEL_EXPORTER_OTLP_ENDPOINT` is set) and the metrics recorder.
-    /// Must be called inside the runtime.
+    /// Installs the log, the exporter of spans (if the `OTEL_*` variables ask for it) and the metrics recorder. Must be
+    /// called inside the runtime.
     ///
     /// # Errors
     /// When the exporter's settings are wrong, or something is installed already.
@@ -70,15 +69,14 @@ impl Telemetry {
         } else {
             lines.with_writer(Arc::new(NamedLines::new(node))).json().flatten_event(true).boxed()
         };
-        let traces = if wants_traces() { Some(trace_provider(node)?) } else { None };
-        let spans =
-            traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("portolan")));
-        tracing_subscriber::registry()
-            .with(filter)
-            .with(lines)
-            .with(spans)
-            .try_init()
-            .map_err(Failure::start("the log"))?;
+        let traces = Exporter::from_environment("portolan", node).map_err(Failure::start("the trace exporter"))?;
+        let registry = tracing_subscriber::registry();
+        let installed = match &traces {
+            None => registry.with(lines.and_then(filter)).try_init(),
+            // Each with a filter of its own: how much is logged says nothing about what is traced.
+            Some(traces) => registry.with(lines.with_filter(filter)).with(traces.layer()).try_init(),
+        };
+        installed.map_err(Failure::start("the log"))?;
         let metrics = recorder::install()?;
         Ok(Self { traces, metrics, terminal })
     }
@@ -109,32 +107,9 @@ impl Telemetry {
     /// Sends what traces are left, for a moment.
     pub(crate) fn flush(&self) {
         if let Some(traces) = &self.traces
-            && let Err(error) = traces.shutdown_with_timeout(LAST_TRACES)
+            && let Err(error) = traces.shutdown(LAST_TRACES)
         {
             tracing::warn!(%error, "the last traces were not exported");
         }
     }
-}
-
-fn wants_traces() -> bool {
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let disabled = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
-    let none = std::env::var("OTEL_TRACES_EXPORTER").is_ok_and(|value| value == "none");
-    let endpoint = set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
-    endpoint && !disabled && !none
-}
-
-fn trace_provider(node: &str) -> Result<SdkTracerProvider, Failure> {
-    // The exporter and the resource read the standard OTEL_* variables themselves.
-    let exporter = opentelemetry_otlp::SpanExporter::builder()
-        .with_tonic()
-        .build()
-        .map_err(Failure::start("the trace exporter"))?;
-    let mut resource = opentelemetry_sdk::Resource::builder();
-    if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
-        resource = resource.with_service_name("portolan");
-    }
-    let resource =
-        resource.with_attribute(opentelemetry::KeyValue::new("service.instance.id", node.to_owned())).build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }

@@ -13,6 +13,7 @@ mod serve;
 mod snapshot;
 mod streaming;
 mod top;
+mod traces;
 mod two_nodes;
 mod wan;
 mod wan_proxy;

@@ -3,6 +3,7 @@
 use crate::errors::{ApiError, respond};
 use crate::headers::{self, REQUEST_ID};
 use crate::meter::{Measured, Meter};
+use crate::span;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -47,7 +48,7 @@ pub(crate) async fn gated(State(gate): State<Arc<Gate>>, mut request: Request, n
         Arc::clone(&gate.traffic),
     );
     let (received, version) = (meter.received(), request.version());
-    let mut place = None;
+    let (mut place, mut traced) = (None, None);
     let mut response = match Arc::clone(&gate.places).try_acquire_owned() {
         Ok(permit) => {
             place = Some(permit);
@@ -55,6 +56,7 @@ pub(crate) async fn gated(State(gate): State<Arc<Gate>>, mut request: Request, n
             request.extensions_mut().insert(meter.label());
             let request = request.map(|body| Body::new(received.clone().count(body)));
             let span = tracing::info_span!("request", request_id = %id, repo = Empty, reference = Empty);
+            traced = span::begin(&span, &request);
             next.run(request).instrument(span).await
         }
         Err(_) => respond(&ApiError::Busy { limit: gate.limit }, &id),
@@ -65,8 +67,11 @@ pub(crate) async fn gated(State(gate): State<Arc<Gate>>, mut request: Request, n
         // The client need not send the rest of its body, nor guess whether it is waited for (RFC 9110, section 10.1.1).
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    meter.answered(response.status());
-    response.map(|body| Body::new(Measured::new(body, meter, place)))
+    meter.answered(status);
+    if let Some(span) = &traced {
+        span::answered(span, status);
+    }
+    span::lasting(response.map(|body| Body::new(Measured::new(body, meter, place))), traced)
 }
 
 /// The client's id, if it is fit for a log line; else a fresh one.

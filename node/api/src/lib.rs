@@ -16,7 +16,7 @@
 //! headers.
 //!
 //! In reading order: `route` and `query`, `dispatch` and `call`, the handlers (`base`, `manifests`, `blobs`, `uploads`,
-//! `listing`, `admin`), `errors`, `body`, `gate` and `meter`, `ops`, `serve` with `activity` and `stall`.
+//! `listing`, `admin`), `errors`, `body`, `gate` with `meter` and `span`, `ops`, `serve` with `activity` and `stall`.
 
 mod activity;
 mod admin;
@@ -35,6 +35,7 @@ mod ops;
 mod query;
 mod route;
 mod serve;
+mod span;
 mod stall;
 mod uploads;
 

@@ -77,6 +77,8 @@ pub struct Config {
     pub max_waiting_reads: NonZeroUsize,
     /// Changes that a slow receiver of [`crate::Consensus::changes`] may fall behind before it must rescan.
     pub change_backlog: usize,
+    /// Entries of the log whose trace is remembered while spans are exported; older ones are applied without a span.
+    pub traced_entries: usize,
     /// Pause before a proposal or a read is tried again.
     pub retry_pause_ms: u64,
     /// How long a leader may take to confirm a read index before it, or its successor, is asked again.
@@ -116,6 +118,7 @@ impl Default for Config {
             max_proposals: MAX_PROPOSALS,
             max_waiting_reads: MAX_WAITING_READS,
             change_backlog: 1_024,
+            traced_entries: 4_096,
             retry_pause_ms: 50,
             read_round_ms: 2_000,
             forwarded_timeout_ms: 60_000,

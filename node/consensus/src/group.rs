@@ -13,9 +13,11 @@ use portolan_meta::outcome::Outcome;
 use portolan_meta::{codec, query};
 use portolan_peer::Peers;
 use portolan_store::State;
+use portolan_trace::TraceContext;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug_span};
 
 pub(crate) type Raft = openraft::Raft<Types, StateMachine>;
 
@@ -116,7 +118,8 @@ impl Group {
     /// Waits until this node has applied an index; tells whether it did before the deadline.
     pub(crate) async fn wait_applied(&self, index: u64, deadline: Instant) -> bool {
         let mut applied = self.announcer.applied.subscribe();
-        matches!(timeout_at(deadline, applied.wait_for(|applied| *applied >= index)).await, Ok(Ok(_)))
+        let waited = timeout_at(deadline, applied.wait_for(|applied| *applied >= index));
+        matches!(waited.instrument(debug_span!("wait_applied", index)).await, Ok(Ok(_)))
     }
 
     /// Stamps a proposal and writes it through Raft on this node, if it leads.
@@ -128,7 +131,7 @@ impl Group {
                 return Attempt::NotTaken { leader: None };
             }
         };
-        let request = Request(codec::encode_proposal(proposal).into());
+        let request = Request { bytes: codec::encode_proposal(proposal).into(), trace: TraceContext::current() };
         match timeout_at(deadline, self.raft.client_write(request)).await {
             Err(_) => Attempt::Unknown,
             Ok(Ok(response)) => match response.data {

@@ -18,6 +18,7 @@ use crate::settings::raft_settings;
 use crate::snapshot::Transfers;
 use crate::state_machine::{Announcer, BatchLimits, StateMachine};
 use crate::status::Status;
+use crate::traces::EntryTraces;
 use crate::work::Work;
 use openraft::EmptyNode;
 use openraft::async_runtime::WatchReceiver;
@@ -34,6 +35,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug_span};
 
 /// This node's part of the Raft group.
 pub struct Consensus {
@@ -70,9 +72,10 @@ impl Consensus {
         let transfers = Transfers::default();
         let announcer = Announcer::new(config.change_backlog);
         let limits = BatchLimits { entries: config.apply_batch_entries, bytes: config.apply_batch_bytes };
-        let machine = StateMachine::open(Arc::clone(&state), announcer.clone(), limits)?;
-        let network = Network::new(Arc::clone(&peers), transfers.clone(), &config);
-        let log_store = LogStore::new(Arc::clone(&log), config.append_max_bytes);
+        let traces = Arc::new(EntryTraces::new(config.traced_entries));
+        let machine = StateMachine::open(Arc::clone(&state), announcer.clone(), limits, Arc::clone(&traces))?;
+        let network = Network::new(Arc::clone(&peers), transfers.clone(), Arc::clone(&traces), &config);
+        let log_store = LogStore::new(Arc::clone(&log), config.append_max_bytes, traces);
         let raft = Raft::new(local.id.0, settings, network, log_store, machine).await.map_err(raft_error)?;
         let group = Arc::new(Group {
             node: local.id,
@@ -183,7 +186,7 @@ impl Consensus {
             Freshness::Linearizable { deadline } => tokio::select! {
                 biased;
                 () = self.group.stopping.cancelled() => Err(ReadError::Stopped),
-                view = self.fresh(deadline) => view,
+                view = self.fresh(deadline).instrument(debug_span!("read_index")) => view,
             },
         }
     }

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! Reading order: [`Consensus`] (the handle), `propose` with `sequencer` and `clock`, `read_index` with `reading`,
-//! `group` (what they share), `types`, `log_store`, `state_machine` with `markers` and `snapshot`, `network` with
+//! `group` (what they share), `types`, `log_store` with `traces`, `state_machine` with `markers` and `snapshot`, `network` with
 //! `pipeline`, `server`, and `work` with `liveness` (what runs by itself).
 
 mod change;
@@ -44,6 +44,7 @@ mod state_machine;
 mod status;
 #[cfg(test)]
 mod storage_suite;
+mod traces;
 mod types;
 mod work;
 

@@ -1,6 +1,7 @@
 //! openraft's log traits over the store's Raft log.
 
 use crate::disk::blocking;
+use crate::traces::EntryTraces;
 use crate::types::{Entry, LogId, Types, Vote, decode, encode};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -23,11 +24,12 @@ pub(crate) struct LogStore {
     log: Arc<RaftLog>,
     /// See [`crate::Config::append_max_bytes`].
     read_bytes: u64,
+    traces: Arc<EntryTraces>,
 }
 
 impl LogStore {
-    pub(crate) fn new(log: Arc<RaftLog>, read_bytes: u64) -> Self {
-        Self { log, read_bytes }
+    pub(crate) fn new(log: Arc<RaftLog>, read_bytes: u64, traces: Arc<EntryTraces>) -> Self {
+        Self { log, read_bytes, traces }
     }
 
     fn purged(&self) -> io::Result<Option<LogId>> {
@@ -146,13 +148,18 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let mut spans = Vec::new();
         let rows = entries
             .into_iter()
-            .map(|entry| Ok((entry.index(), encode(&entry)?)))
+            .map(|entry| {
+                spans.extend(self.traces.append(&entry));
+                Ok((entry.index(), encode(&entry)?))
+            })
             .collect::<io::Result<Vec<(u64, Vec<u8>)>>>()?;
         let began = Instant::now();
         let done = Box::new(move |result: Result<(), portolan_store::StoreError>| {
             crate::metrics::appended(began.elapsed());
+            drop(spans);
             callback.io_completed(result.map_err(io::Error::other));
         });
         self.log.append(rows, done).map_err(io::Error::other)
@@ -160,6 +167,7 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let from = last_log_id.map_or(0, |last| last.index.saturating_add(1));
+        self.traces.forget_from(from);
         let log = Arc::clone(&self.log);
         blocking(move || log.truncate_from(from).map_err(io::Error::other)).await
     }

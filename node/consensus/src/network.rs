@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::pipeline::Pipeline;
 use crate::snapshot::{PIECE_BYTES, Snapshot, SnapshotData, Transfers};
+use crate::traces::EntryTraces;
 use crate::types::{AppendRequest, AppendResult, Types, Vote, VoteRequest, VoteResponse, decode, encode};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -13,7 +14,9 @@ use openraft::network::{Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTr
 use openraft::raft::{SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse};
 use openraft::{EmptyNode, OptionalSend, RaftNetworkFactory};
 use portolan_meta::id::NodeId;
-use portolan_peer::{Lane, PeerError, Peers, SnapshotData as Piece, SnapshotFile, SnapshotFrame, SnapshotHeader};
+use portolan_peer::{
+    Append, Lane, PeerError, Peers, SnapshotData as Piece, SnapshotFile, SnapshotFrame, SnapshotHeader,
+};
 use portolan_store::Checkpoint;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,6 +31,7 @@ use tokio_stream::wrappers::ReceiverStream;
 pub(crate) struct Network {
     peers: Arc<Peers>,
     transfers: Transfers,
+    traces: Arc<EntryTraces>,
     limits: Limits,
 }
 
@@ -42,19 +46,20 @@ struct Limits {
 }
 
 impl Network {
-    pub(crate) fn new(peers: Arc<Peers>, transfers: Transfers, config: &Config) -> Self {
+    pub(crate) fn new(peers: Arc<Peers>, transfers: Transfers, traces: Arc<EntryTraces>, config: &Config) -> Self {
         let limits = Limits {
             in_flight: config.append_in_flight,
             silence: config.profile.timing().election_min,
             snapshot: Duration::from_millis(config.snapshot_transfer_ms),
         };
-        Self { peers, transfers, limits }
+        Self { peers, transfers, traces, limits }
     }
 
     fn client(&self, target: u64, lane: Lane) -> Client {
         Client {
             peers: Arc::clone(&self.peers),
             transfers: self.transfers.clone(),
+            traces: Arc::clone(&self.traces),
             limits: self.limits,
             target: NodeId(target),
             lane,
@@ -78,6 +83,7 @@ impl RaftNetworkFactory<Types> for Network {
 pub(crate) struct Client {
     peers: Arc<Peers>,
     transfers: Transfers,
+    traces: Arc<EntryTraces>,
     limits: Limits,
     target: NodeId,
     lane: Lane,
@@ -103,11 +109,15 @@ impl NetStreamAppend<Types> for Client {
     {
         let silence = self.limits.silence.max(option.soft_ttl());
         let pipeline = Pipeline::new(self.limits.in_flight, silence);
+        let traces = Arc::clone(&self.traces);
         async move {
             // openraft waits out its backoff inside the stream of requests: a call to a dead node that failed before
             // it asked for the first one would be repeated at once, thousands of times a second.
             let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
-            let requests = stream::once(future::ready(first)).chain(input).map(|request| encode(&request));
+            let requests = stream::once(future::ready(first)).chain(input).map(move |request| {
+                let traces = traces.beside(&request);
+                encode(&request).map(|payload| Append { payload: payload.into(), traces })
+            });
             let requests = pipeline.requests(requests);
             let answers =
                 self.peers.append_stream(self.target, self.lane, requests).await.map_err(|error| rpc_error(&error))?;

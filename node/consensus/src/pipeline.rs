@@ -40,16 +40,17 @@ impl Pipeline {
     }
 
     /// The requests, each of which waits for a place. One that cannot be encoded ends the stream.
-    pub(crate) fn requests<S>(&self, input: S) -> impl Stream<Item = Bytes> + Send + use<S>
+    pub(crate) fn requests<S, T>(&self, input: S) -> impl Stream<Item = T> + Send + use<S, T>
     where
-        S: Stream<Item = io::Result<Vec<u8>>> + Send + Unpin,
+        S: Stream<Item = io::Result<T>> + Send + Unpin,
+        T: Send,
     {
         stream::unfold((Arc::clone(&self.shared), input), |(shared, mut input)| async move {
             shared.places.acquire().await.ok()?.forget();
             match input.next().await? {
-                Ok(bytes) => {
+                Ok(request) => {
                     shared.went_out();
-                    Some((Bytes::from(bytes), (shared, input)))
+                    Some((request, (shared, input)))
                 }
                 Err(error) => {
                     tracing::error!(%error, "an append does not encode");

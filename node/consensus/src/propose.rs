@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{Instrument, debug_span};
 
 /// Proposes for this process.
 pub(crate) struct Proposer {
@@ -32,10 +33,11 @@ impl Proposer {
     /// See [`crate::Consensus::propose`].
     pub(crate) async fn propose(&self, command: Command, deadline: Instant) -> Result<Outcome, ProposeError> {
         let began = Instant::now();
+        let span = debug_span!("propose", command = command.name());
         let result = tokio::select! {
             biased;
             () = self.group.stopping.cancelled() => Err(ProposeError::Stopped),
-            result = self.run(command, deadline) => result,
+            result = self.run(command, deadline).instrument(span) => result,
         };
         metrics::proposed(began.elapsed(), &result);
         result
@@ -94,8 +96,9 @@ impl Proposer {
         }
         let call = ProposeCall { proposal: codec::encode_proposal(proposal).into() };
         let timeout = deadline.saturating_duration_since(Instant::now());
+        let span = debug_span!("forward", peer = %leader);
         let reply = tokio::select! {
-            reply = self.group.peers.propose(leader, call, timeout) => reply,
+            reply = self.group.peers.propose(leader, call, timeout).instrument(span) => reply,
             // The call may hang for as long as the old leader's host is silent; its successor is already known.
             () = self.group.wait_leader_gone(leader) => return Attempt::Unknown,
         };

@@ -4,6 +4,7 @@ use crate::group::{Attempt, Group};
 use crate::liveness::Liveness;
 use crate::read_index;
 use crate::snapshot::SnapshotData;
+use crate::traces::attach;
 use crate::types::{AppendRequest, SnapshotMeta, Types, Vote, decode, encode};
 use bytes::Bytes;
 use futures::future::FutureExt;
@@ -14,8 +15,8 @@ use openraft::storage::Snapshot;
 use portolan_meta::codec;
 use portolan_oci::{Algorithm, Digest};
 use portolan_peer::{
-    Answer, ClusterHandler, PeerError, PeerIdentity, PingReply, ProposeCall, ProposeReply, RaftHandler, SnapshotFrame,
-    SnapshotHeader,
+    Answer, Append, ClusterHandler, PeerError, PeerIdentity, PingReply, ProposeCall, ProposeReply, RaftHandler,
+    SnapshotFrame, SnapshotHeader,
 };
 use portolan_store::{CheckpointFile, Incoming, State};
 use serde::Serialize;
@@ -117,11 +118,15 @@ impl RaftHandler for Server {
     fn append_stream(
         &self,
         from: PeerIdentity,
-        requests: BoxStream<'static, Result<Bytes, PeerError>>,
+        requests: BoxStream<'static, Result<Append, PeerError>>,
     ) -> Answer<'_, BoxStream<'static, Result<Bytes, PeerError>>> {
         // A stream that breaks, or says what does not decode, ends; the leader opens another.
         let requests = requests.map(move |request| {
-            let parsed = request.and_then(|bytes| parse::<AppendRequest>(&bytes));
+            let parsed = request.and_then(|Append { payload, traces }| {
+                let mut request = parse::<AppendRequest>(&payload)?;
+                attach(&mut request, traces);
+                Ok(request)
+            });
             parsed.inspect_err(|error| tracing::debug!(%error, peer = %from.node, "an append stream broke"))
         });
         let requests = requests

@@ -5,6 +5,7 @@ use crate::disk::blocking;
 use crate::markers::{self, LAST_APPLIED, MEMBERSHIP};
 use crate::metrics;
 use crate::snapshot::{Snapshot, SnapshotBuilder, SnapshotData, copy_in, current};
+use crate::traces::EntryTraces;
 use crate::types::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, Types, encode, index_of};
 use futures::{Stream, StreamExt};
 use openraft::entry::RaftEntry;
@@ -57,26 +58,34 @@ pub(crate) struct StateMachine {
     state: Arc<State>,
     announcer: Announcer,
     limits: BatchLimits,
+    traces: Arc<EntryTraces>,
     last_applied: Option<LogId>,
     membership: StoredMembership,
 }
 
 impl StateMachine {
     /// Reads where the state stands.
-    pub(crate) fn open(state: Arc<State>, announcer: Announcer, limits: BatchLimits) -> io::Result<Self> {
+    pub(crate) fn open(
+        state: Arc<State>,
+        announcer: Announcer,
+        limits: BatchLimits,
+        traces: Arc<EntryTraces>,
+    ) -> io::Result<Self> {
         let (last_applied, membership) = markers::of_state(&state)?;
         announcer.applied.send_replace(index_of(last_applied));
-        Ok(Self { state, announcer, limits, last_applied, membership })
+        Ok(Self { state, announcer, limits, traces, last_applied, membership })
     }
 
     /// Applies one batch, and only then lets anybody hear of it. Away from the tasks: a catching-up node may make
     /// RocksDB hold its writers back for a while.
     async fn apply_batch(&mut self, batch: Vec<EntryResponder<Types>>) -> io::Result<()> {
-        let Some((last, _)) = batch.last() else { return Ok(()) };
+        let (Some((first, _)), Some((last, _))) = (batch.first(), batch.last()) else { return Ok(()) };
         let last_applied = last.log_id();
+        let spans = self.traces.apply(first.index()..=last.index());
         let (began, entries) = (Instant::now(), batch.len());
         let state = Arc::clone(&self.state);
         let applied = blocking(move || write_batch(&state, last_applied, batch)).await?;
+        drop(spans);
         self.last_applied = Some(last_applied);
         if let Some(membership) = applied.membership {
             self.membership = membership;
@@ -145,7 +154,7 @@ fn decode_all(batch: Vec<EntryResponder<Types>>) -> io::Result<Vec<Decoded>> {
             EntryPayload::Blank => (None, None),
             EntryPayload::Membership(config) => (None, Some(config)),
             EntryPayload::Normal(request) => {
-                (Some(codec::decode_proposal(&request.0).map_err(io::Error::other)?), None)
+                (Some(codec::decode_proposal(&request.bytes).map_err(io::Error::other)?), None)
             }
         };
         Ok(Decoded { log_id, proposal, config, responder })
@@ -168,7 +177,7 @@ fn changes_of(mut blobs: Vec<portolan_oci::Digest>, topology: bool) -> Vec<Chang
 
 fn entry_bytes(entry: &Entry) -> u64 {
     match &entry.payload {
-        EntryPayload::Normal(request) => request.0.len() as u64,
+        EntryPayload::Normal(request) => request.bytes.len() as u64,
         EntryPayload::Blank | EntryPayload::Membership(_) => 0,
     }
 }

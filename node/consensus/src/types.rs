@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use openraft::impls::EmptyNode;
 use portolan_meta::outcome::Outcome;
+use portolan_trace::TraceContext;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -23,11 +24,16 @@ openraft::declare_raft_types!(
 /// One encoded proposal. It is encoded once, by the leader that stamped it; log and network copy the bytes.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Request(pub(crate) Bytes);
+pub(crate) struct Request {
+    pub(crate) bytes: Bytes,
+    /// Where in a trace it was proposed, on its way into a log; neither stored nor sent with the entry.
+    #[serde(skip)]
+    pub(crate) trace: Option<TraceContext>,
+}
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Request({} bytes)", self.0.len())
+        write!(f, "Request({} bytes)", self.bytes.len())
     }
 }
 
@@ -76,7 +82,7 @@ mod tests {
     #[test]
     fn an_append_survives_the_wire_and_its_bytes_are_not_spread_out() {
         let log_id = LogId::new(leader_id_adv::LeaderId::new(3_u64, 2_u64).to_committed(), 9);
-        let payload = EntryPayload::Normal(Request(Bytes::from(vec![0xa5; 1_000])));
+        let payload = EntryPayload::Normal(Request { bytes: Bytes::from(vec![0xa5; 1_000]), trace: None });
         let request = AppendRequest {
             vote: Vote::new_committed(3, 2),
             prev_log_id: None,

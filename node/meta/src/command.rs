@@ -139,6 +139,27 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Its name in traces.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::InitCluster { .. } => "InitCluster",
+            Self::NodeBoot(_) => "NodeBoot",
+            Self::SetNodeState { .. } => "SetNodeState",
+            Self::CommitBlob { .. } => "CommitBlob",
+            Self::AddLocations { .. } => "AddLocations",
+            Self::DropLocation { .. } => "DropLocation",
+            Self::MountBlob { .. } => "MountBlob",
+            Self::PutManifestPart { .. } => "PutManifestPart",
+            Self::PutManifest(_) => "PutManifest",
+            Self::DeleteTag { .. } => "DeleteTag",
+            Self::DeleteManifest { .. } => "DeleteManifest",
+            Self::DeleteBlob { .. } => "DeleteBlob",
+        }
+    }
+}
+
 /// A node's start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeBoot {

@@ -7,6 +7,7 @@ use crate::identity::{LocalIdentity, PeerIdentity};
 use crate::io::Remote;
 use crate::refusals::Refusals;
 use crate::rejection::{Rejection, Side};
+use crate::span;
 use crate::status::to_status;
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -97,8 +98,9 @@ where
             admit.sign(&mut response);
             return Box::pin(async move { Ok(response) });
         }
+        let span = span::answer(&request);
         let answer = self.inner.call(request);
-        Box::pin(async move {
+        span::within(span, async move {
             let mut response = answer.await?;
             admit.sign(&mut response);
             Ok(response)

@@ -1,13 +1,15 @@
 //! The client's end of a long-lived append stream: deadlines are on progress, not per request.
 
+use crate::convert::append_to_wire;
 use crate::error::PeerError;
 use crate::health::HealthCell;
+use crate::message::Append;
 use crate::status::from_status;
 use crate::stub::Target;
 use bytes::Bytes;
 use futures::stream::{BoxStream, unfold};
 use futures::{Stream, StreamExt};
-use portolan_proto::v1::RaftPayload;
+use portolan_proto::v1::{AppendRequest, RaftPayload};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
@@ -46,12 +48,12 @@ impl Progress {
 
 /// The requests as they go out.
 pub(crate) fn outgoing(
-    requests: impl Stream<Item = Bytes> + Send + 'static,
+    requests: impl Stream<Item = Append> + Send + 'static,
     progress: Arc<Progress>,
-) -> impl Stream<Item = RaftPayload> + Send + 'static {
-    requests.map(move |payload| {
+) -> impl Stream<Item = AppendRequest> + Send + 'static {
+    requests.map(move |append| {
         progress.sent(Instant::now());
-        RaftPayload { payload }
+        append_to_wire(append)
     })
 }
 

@@ -2,13 +2,32 @@
 
 use crate::error::PeerError;
 use crate::message::{
-    HelloCall, HelloReply, NodeLoad, PingReply, ProposeReply, ReadBlob, SnapshotData, SnapshotFile, SnapshotFrame,
+    Append, HelloCall, HelloReply, NodeLoad, PingReply, ProposeReply, ReadBlob, SnapshotData, SnapshotFile,
+    SnapshotFrame,
     SnapshotHeader,
 };
 use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
 use portolan_proto::v1;
+use portolan_trace::{TraceContext, Wire};
 use std::time::Duration;
+
+pub(crate) fn append_to_wire(append: Append) -> v1::AppendRequest {
+    let traces = append.traces.iter().filter_map(|(index, context)| {
+        let Wire { traceparent, tracestate } = context.to_wire()?;
+        Some(v1::EntryTrace { index: *index, traceparent, tracestate })
+    });
+    v1::AppendRequest { traces: traces.collect(), payload: append.payload }
+}
+
+/// A trace that does not parse is left out: entries matter, spans do not.
+pub(crate) fn append_from_wire(append: v1::AppendRequest) -> Append {
+    let traces = append.traces.into_iter().filter_map(|trace| {
+        let wire = Wire { traceparent: trace.traceparent, tracestate: trace.tracestate };
+        Some((trace.index, TraceContext::from_wire(wire)?))
+    });
+    Append { traces: traces.collect(), payload: append.payload }
+}
 
 pub(crate) fn digest_from_wire(text: &str) -> Result<Digest, PeerError> {
     text.parse().map_err(|_| PeerError::Malformed(format!("digest {text:?}")))

@@ -3,7 +3,7 @@
 use crate::error::PeerError;
 use crate::identity::PeerIdentity;
 use crate::message::{
-    HelloCall, HelloReply, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob, SnapshotFrame,
+    Append, HelloCall, HelloReply, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob, SnapshotFrame,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -21,7 +21,7 @@ pub trait RaftHandler: Send + Sync + 'static {
     fn append_stream(
         &self,
         from: PeerIdentity,
-        requests: BoxStream<'static, Result<Bytes, PeerError>>,
+        requests: BoxStream<'static, Result<Append, PeerError>>,
     ) -> Answer<'_, BoxStream<'static, Result<Bytes, PeerError>>>;
 
     /// A vote request.

@@ -30,6 +30,7 @@ pub mod rejection;
 pub mod server;
 mod service;
 mod snapshot;
+mod span;
 mod status;
 mod stub;
 mod telemetry;
@@ -44,7 +45,7 @@ pub use identity::{Expected, LocalIdentity, PROTOCOL_VERSION, PeerIdentity};
 pub use io::{Connector, Io, PeerIo};
 pub use memory::MemoryNetwork;
 pub use message::{
-    HelloCall, HelloReply, Lane, Member, NodeLoad, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob,
+    Append, HelloCall, HelloReply, Lane, Member, NodeLoad, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob,
     SnapshotData, SnapshotFile, SnapshotFrame, SnapshotHeader,
 };
 pub use peers::Peers;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
+use portolan_trace::TraceContext;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -34,6 +35,22 @@ pub enum Lane {
     Bulk,
     /// Everything else.
     Control,
+}
+
+/// One request of an append stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Append {
+    /// Opaque here.
+    pub payload: Bytes,
+    /// Of the log entries in it, the indices of those that belong to a trace, and where in it they were proposed. For
+    /// spans only: nothing else may depend on it.
+    pub traces: Vec<(u64, TraceContext)>,
+}
+
+impl From<Bytes> for Append {
+    fn from(payload: Bytes) -> Self {
+        Self { payload, traces: Vec::new() }
+    }
 }
 
 /// A frame of a snapshot stream: one header, then the files' bytes in the header's order without gaps.

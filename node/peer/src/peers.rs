@@ -11,7 +11,8 @@ use crate::identity::LocalIdentity;
 use crate::io::Connector;
 use crate::link::{Link, lazy_channel};
 use crate::message::{
-    HelloCall, HelloReply, Lane, Member, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob, SnapshotFrame,
+    Append, HelloCall, HelloReply, Lane, Member, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob,
+    SnapshotFrame,
 };
 use crate::refusals::Refusals;
 use crate::snapshot::Sending;
@@ -157,7 +158,7 @@ impl Peers {
         &self,
         target: NodeId,
         lane: Lane,
-        requests: impl Stream<Item = Bytes> + Send + 'static,
+        requests: impl Stream<Item = Append> + Send + 'static,
     ) -> Result<BoxStream<'static, Result<Bytes, PeerError>>, PeerError> {
         let mut client = self.raft(target, lane)?;
         let peer = self.target(target)?;

@@ -8,6 +8,7 @@ use crate::health::HealthCell;
 use crate::identity::LocalIdentity;
 use crate::refusals::Refusals;
 use crate::rejection::{Rejection, Side};
+use crate::span;
 use crate::status::{ERROR, REFUSED, STARTING, from_status, to_status};
 use futures::future::BoxFuture;
 use portolan_meta::id::NodeId;
@@ -110,10 +111,11 @@ impl Service<http::Request<Body>> for Stub {
         {
             return Box::pin(async move { Err(local_error(&error)) });
         }
+        let span = span::call(&mut request, self.target.as_ref().map(|target| target.node));
         let answer = self.channel.call(request);
         let target = self.target.clone();
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move {
+        span::within(span, async move {
             let mut response = answer.await?;
             if let Some(target) = target {
                 shared.receive(&mut response, &target).map_err(|error| local_error(&error))?;

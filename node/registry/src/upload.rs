@@ -19,6 +19,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::{Instrument, debug_span};
 use ulid::Ulid;
 
 /// How long a question for a session's length waits for a writer to end by itself: a client that asks has usually lost
@@ -198,7 +199,7 @@ impl Registry {
         if self.stop.is_cancelled() {
             return Err(RegistryError::Stopping);
         }
-        match self.tasks.spawn(work).await {
+        match self.tasks.spawn(work.in_current_span()).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(RegistryError::Stopping),
@@ -309,7 +310,8 @@ impl Registry {
         part: Part,
         digest: Digest,
     ) -> Result<StoredFile, RegistryError> {
-        match part.seal_async(digest).await {
+        let span = debug_span!("store", %digest, size = part.len());
+        match part.seal_async(digest).instrument(span).await {
             Ok(stored) => Ok(stored),
             Err(failure) => {
                 if let Some(part) = failure.part {

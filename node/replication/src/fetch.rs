@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, debug_span, info, info_span, warn};
 
 /// The bytes since the last start from zero. Readers of an older attempt must not mix its bytes with a newer one's.
 #[derive(Clone)]
@@ -338,11 +338,12 @@ impl Fetches {
             self.keep(fetch, growing).await;
             return Ok(end);
         }
-        let part = match growing.writer.finish().await {
+        let span = debug_span!("store", digest = %fetch.digest, size = fetch.size);
+        let part = match growing.writer.finish().instrument(span.clone()).await {
             Ok(part) => part,
             Err(error) => return Ok(self.broken(fetch, &error).await),
         };
-        match part.seal_async(fetch.digest).await {
+        match part.seal_async(fetch.digest).instrument(span).await {
             Ok(stored) => Ok(End::Sealed(stored.file)),
             Err(failure) => {
                 drop(failure.part);

@@ -16,6 +16,8 @@ use portolan_oci::Digest;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::watch;
+use tracing::field::Empty;
+use tracing::{Instrument, debug_span};
 
 /// Where an opened blob's bytes come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +92,14 @@ impl Opener {
         range: Option<Range<u64>>,
         relay: bool,
     ) -> Result<BlobBody, OpenError> {
-        let result = self.find(digest, range, relay).await;
+        let span = debug_span!("open", %digest, source = Empty);
+        let result = self.find(digest, range, relay).instrument(span.clone()).await;
         let label = match &result {
             Ok(body) => body.source.label(),
             Err(OpenError::NotFound) => "not_found",
             Err(_) => "failed",
         };
+        span.record("source", label);
         telemetry::opened(label).increment(1);
         result
     }
@@ -104,7 +108,8 @@ impl Opener {
     pub(crate) async fn open_local(&self, digest: &Digest, range: Range<u64>) -> Result<Option<BlobBody>, OpenError> {
         let Some(known) = self.holders.of(digest)? else { return Ok(None) };
         let range = checked(&known, Some(range))?;
-        self.on_disk(digest, &known, &range).await
+        let span = debug_span!("open", %digest, source = Source::Local.label());
+        self.on_disk(digest, &known, &range).instrument(span).await
     }
 
     async fn find(&self, digest: &Digest, range: Option<Range<u64>>, relay: bool) -> Result<BlobBody, OpenError> {

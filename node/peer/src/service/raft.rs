@@ -1,14 +1,16 @@
 //! Consensus.
 
 use super::entry::{Later, caller, ready};
+use crate::convert::append_from_wire;
 use crate::error::PeerError;
+use crate::message::Append;
 use crate::snapshot;
 use crate::status::{from_status, to_status};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{BoxStream, unfold};
 use portolan_proto::v1::raft_server::Raft;
-use portolan_proto::v1::{RaftPayload, SnapshotFrame};
+use portolan_proto::v1::{AppendRequest, RaftPayload, SnapshotFrame};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -28,11 +30,11 @@ fn payload(answer: Result<Bytes, PeerError>) -> Result<Response<RaftPayload>, St
 }
 
 /// The requests of a stream; an error is the last.
-fn requests(stream: Streaming<RaftPayload>) -> BoxStream<'static, Result<Bytes, PeerError>> {
+fn requests(stream: Streaming<AppendRequest>) -> BoxStream<'static, Result<Append, PeerError>> {
     unfold(Some(stream), |state| async move {
         let mut stream = state?;
         match stream.message().await {
-            Ok(Some(request)) => Some((Ok(request.payload), Some(stream))),
+            Ok(Some(request)) => Some((Ok(append_from_wire(request)), Some(stream))),
             Ok(None) => None,
             Err(status) => Some((Err(from_status(&status)), None)),
         }
@@ -64,7 +66,7 @@ fn answers(
 impl Raft for RaftService {
     type AppendStream = BoxStream<'static, Result<RaftPayload, Status>>;
 
-    async fn append(&self, request: Request<Streaming<RaftPayload>>) -> Result<Response<Self::AppendStream>, Status> {
+    async fn append(&self, request: Request<Streaming<AppendRequest>>) -> Result<Response<Self::AppendStream>, Status> {
         let from = caller(request.extensions())?;
         let handler = &ready(&self.handlers)?.raft;
         let stream = handler.append_stream(from, requests(request.into_inner())).await;

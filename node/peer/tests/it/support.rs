@@ -6,9 +6,9 @@ use futures::stream::{BoxStream, iter, pending};
 use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
 use portolan_peer::{
-    Answer, BlobHandler, ClusterHandler, Config, Connector, Guard, Handlers, HelloCall, HelloHandler, HelloReply,
-    IdentityTable, Lane, LocalIdentity, Member, MemoryNetwork, PeerError, PeerIdentity, PeerIo, PeerServer, Peers,
-    PingReply, ProposeCall, ProposeReply, RaftHandler, ReadBlob, RemoteBlob, SnapshotFrame,
+    Answer, Append, BlobHandler, ClusterHandler, Config, Connector, Guard, Handlers, HelloCall, HelloHandler,
+    HelloReply, IdentityTable, Lane, LocalIdentity, Member, MemoryNetwork, PeerError, PeerIdentity, PeerIo, PeerServer,
+    Peers, PingReply, ProposeCall, ProposeReply, RaftHandler, ReadBlob, RemoteBlob, SnapshotFrame,
 };
 use std::collections::HashMap;
 use std::io;
@@ -76,9 +76,9 @@ impl RaftHandler for Echo {
     fn append_stream(
         &self,
         _from: PeerIdentity,
-        requests: BoxStream<'static, Result<Bytes, PeerError>>,
+        requests: BoxStream<'static, Result<Append, PeerError>>,
     ) -> Answer<'_, BoxStream<'static, Result<Bytes, PeerError>>> {
-        let answers = requests.flat_map(|request| match request {
+        let answers = requests.flat_map(|request| match request.map(|request| request.payload) {
             Ok(request) if request == "mute" => pending().boxed(),
             Ok(request) if request == "fail" => iter([Err(PeerError::Busy)]).boxed(),
             other => iter([other]).boxed(),
@@ -278,7 +278,7 @@ pub(crate) async fn append(
     peers: &Peers,
 ) -> (tokio::sync::mpsc::Sender<Bytes>, BoxStream<'static, Result<Bytes, PeerError>>) {
     let (sender, receiver) = tokio::sync::mpsc::channel(1_024);
-    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver).map(Append::from);
     let answers = peers.append_stream(NodeId(2), Lane::Raft, requests).await.unwrap();
     (sender, answers)
 }

@@ -15,20 +15,22 @@ const fn floor(folder: &'static str, name: &'static str, below: &'static [&'stat
 }
 
 /// What the binary may import: everything below it.
-const ALL: &[&str] = &["proto", "oci", "meta", "store", "peer", "auth", "consensus", "replication", "registry", "api"];
+const ALL: &[&str] =
+    &["proto", "oci", "meta", "store", "trace", "peer", "auth", "consensus", "replication", "registry", "api"];
 
 /// `oci` is the vocabulary that `meta` speaks, so whoever imports `meta` may name its words.
-const FLOORS: [Floor; 13] = [
+const FLOORS: [Floor; 14] = [
     floor("proto", "portolan-proto", &[]),
     floor("node/oci", "portolan-oci", &[]),
     floor("node/meta", "portolan-meta", &["oci"]),
     floor("node/store", "portolan-store", &["oci", "meta"]),
-    floor("node/peer", "portolan-peer", &["proto", "oci", "meta"]),
+    floor("node/trace", "portolan-trace", &[]),
+    floor("node/peer", "portolan-peer", &["proto", "oci", "meta", "trace"]),
     floor("node/auth", "portolan-auth", &["oci", "meta"]),
-    floor("node/consensus", "portolan-consensus", &["oci", "meta", "store", "peer"]),
+    floor("node/consensus", "portolan-consensus", &["oci", "meta", "store", "trace", "peer"]),
     floor("node/replication", "portolan-replication", &["oci", "meta", "store", "peer", "consensus"]),
     floor("node/registry", "portolan-registry", &["oci", "meta", "store", "peer", "consensus", "replication"]),
-    floor("node/api", "portolan-api", &["oci", "auth", "consensus", "registry", "replication"]),
+    floor("node/api", "portolan-api", &["oci", "trace", "auth", "consensus", "registry", "replication"]),
     floor("node", "portolan", ALL),
     floor("chaos-tests", "portolan-chaos-tests", &["oci", "proto"]),
     // As needed: floors to measure, and the black-box tests' way to start a cluster.

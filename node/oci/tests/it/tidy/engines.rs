@@ -10,12 +10,14 @@ struct Engine {
     homes: &'static [&'static str],
 }
 
-const ENGINES: [Engine; 4] = [
+const ENGINES: [Engine; 6] = [
     Engine { name: "rocksdb", homes: &["node/store"] },
     Engine { name: "openraft", homes: &["node/consensus"] },
     Engine { name: "axum", homes: &["node/api"] },
     // What is generated from the .proto files speaks to it.
     Engine { name: "tonic", homes: &["node/peer", "proto"] },
+    Engine { name: "opentelemetry", homes: &["node/trace"] },
+    Engine { name: "tracing-opentelemetry", homes: &["node/trace"] },
 ];
 
 /// Engines outside of their homes.
@@ -43,9 +45,11 @@ pub(crate) fn strays(tree: &Tree) -> Vec<Violation> {
 }
 
 fn engine(name: &str) -> Option<&'static Engine> {
-    ENGINES.iter().find(|engine| {
-        name.strip_prefix(engine.name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
-    })
+    // A crate's name in a path has no dashes.
+    let name = name.replace('_', "-");
+    ENGINES
+        .iter()
+        .find(|engine| name.strip_prefix(engine.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')))
 }
 
 fn describe(engine: &Engine, name: &str) -> String {
@@ -79,6 +83,8 @@ mod tests {
             ("node/meta", "[build-dependencies]\nopenraft-macros = \"1\"", 1),
             ("node/meta", "[dependencies]\nweb = { package = \"axum\", version = \"1\" }", 1),
             ("node/store", "[dependencies]\nrocksdb.workspace = true", 0),
+            ("node", "[dependencies]\nopentelemetry-otlp.workspace = true", 1),
+            ("node/trace", "[dependencies]\ntracing-opentelemetry.workspace = true", 0),
             ("proto", "[dependencies]\ntonic.workspace = true", 0),
             ("", "[workspace.dependencies]\nrocksdb = \"1\"", 0),
         ];
@@ -97,6 +103,8 @@ mod tests {
             ("node/src/main.rs", "use axum::{Router, Json};", 1),
             ("node/src/main.rs", "use ::axum::Router;", 1),
             ("node/src/main.rs", "use axum;", 1),
+            ("node/api/src/a.rs", "use tracing_opentelemetry::OpenTelemetrySpanExt;", 1),
+            ("node/trace/src/a.rs", "use opentelemetry_sdk::Resource;", 0),
             ("node/src/main.rs", "fn f() -> tonic::Status { tonic::Status::ok(\"\") }", 2),
             ("node/src/main.rs", "fn f() { info!(\"{}\", openraft::VERSION) }", 1),
             ("node/src/main.rs", "type A = Vec<::rocksdb::DB>;", 1),
