@@ -17,7 +17,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts docker-registry with an empty folder.
+    /// Starts docker-registry with an empty folder, with the cache of descriptors that Debian's configuration has.
     ///
     /// # Errors
     /// When it is not installed or does not answer in time.
@@ -27,7 +27,7 @@ impl Peer {
         let root = folder.path().join("data");
         let text = format!(
             "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-             storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: {address}}}\n",
+             storage: {{cache: {{blobdescriptor: inmemory}}, filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: {address}}}\n",
             root.display()
         );
         fs::write(&config, text)?;

@@ -70,6 +70,13 @@ impl Payload {
         Self { chunks, digest: hasher.finish(), size }
     }
 
+    /// A blob of given bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let chunks = vec![Bytes::copy_from_slice(bytes)];
+        Self { chunks, digest: Digest::sha256_of(bytes), size: bytes.len() as u64 }
+    }
+
     /// Its length in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -114,18 +121,18 @@ pub async fn push(address: &str, repo: &str, payload: &Payload) -> Result<f64> {
         .into_bytes(),
     );
     let started = Instant::now();
-    push_blob(address, repo, payload, Way::Streamed).await?;
+    push_blob(&reqwest::Client::new(), address, repo, payload, Way::Streamed).await?;
     registry.push_blob(repo, &config).await?;
     registry.push_manifest(repo, "v1", image::MANIFEST, &manifest).await?;
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// Pushes one blob in one of the ways and gives its length.
+/// Pushes one blob in one of the ways.
 ///
 /// # Errors
 /// When it is not acknowledged.
-pub async fn push_blob(address: &str, repo: &str, payload: &Payload, way: Way) -> Result<u64> {
-    let (http, base) = (reqwest::Client::new(), format!("http://{address}"));
+pub async fn push_blob(http: &reqwest::Client, address: &str, repo: &str, payload: &Payload, way: Way) -> Result<()> {
+    let base = format!("http://{address}");
     let start = http.post(format!("{base}/v2/{repo}/blobs/uploads/")).send().await?.error_for_status()?;
     let mut session = location(&base, &start)?;
     let mut last = Vec::new();
@@ -153,7 +160,7 @@ pub async fn push_blob(address: &str, repo: &str, payload: &Payload, way: Way) -
     if put.status() != 201 {
         return Err(format!("{address}: the blob got {}: {}", put.status(), put.text().await?).into());
     }
-    Ok(payload.size)
+    Ok(())
 }
 
 /// Pulls the layer and gives the seconds until its last byte; counts bytes, as a client that writes to disk would.

@@ -66,6 +66,8 @@ pub struct Options {
     pub regions: Vec<&'static str>,
     /// How many nodes each region has; 0 for the one of `portolan dev`.
     pub nodes_per_region: usize,
+    /// Further arguments of `portolan dev`.
+    pub arguments: Vec<String>,
     /// A folder to keep the data in; a temporary one when there is none.
     pub folder: Option<PathBuf>,
     /// Settings by environment, for every node.
@@ -104,6 +106,7 @@ impl Cluster {
         if options.nodes_per_region > 0 {
             arguments.extend(["--nodes-per-region".to_owned(), options.nodes_per_region.to_string()]);
         }
+        arguments.extend(options.arguments);
         let mut environment: Vec<_> =
             options.environment.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let disk = match (options.forgetting, &own_folder) {

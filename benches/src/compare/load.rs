@@ -1,18 +1,51 @@
 //! A closed loop: so many clients, each sending its next request when the last is answered.
 
-use super::target::Target;
-use futures::future::join_all;
+use super::target::{Target, Usage};
+use crate::process;
 use portolan_chaos_tests::Result;
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 const MIB: f64 = 1_048_576.0;
 
-/// What one request did: the bytes it moved, or why it failed.
-pub type Moved = Result<u64>;
+/// After a failed request, so that a server that refuses everything is not asked a million times.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(20);
+
+/// Bytes that were moved so far, by all clients of a loop.
+#[derive(Clone, Default)]
+pub struct Meter(Arc<AtomicU64>);
+
+impl Meter {
+    /// So many more.
+    pub fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a request was, for latencies that are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It changed nothing.
+    Read,
+    /// It did.
+    Write,
+}
+
+/// One of the clients of a loop.
+pub trait Client: Send + 'static {
+    /// Sends a request, counting bytes as they move; `number` is how many it has sent before.
+    fn send(&mut self, number: usize, meter: &Meter) -> impl Future<Output = Result<Kind>> + Send;
+}
 
 /// What one loop did.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sample {
     /// How long it lasted, in seconds.
     pub seconds: f64,
@@ -20,91 +53,231 @@ pub struct Sample {
     pub bytes: u64,
     /// Requests that failed.
     pub errors: u64,
-    /// The server's CPU seconds.
-    pub cpu_seconds: f64,
-    /// The server's peak memory, in MiB.
-    pub peak_mib: f64,
-    /// What the server sent to the disk, in MiB.
-    pub written_mib: f64,
-    latencies_ms: Vec<f64>,
+    /// What the first of them said.
+    pub first_error: Option<String>,
+    /// What the server used.
+    pub usage: Usage,
+    /// The CPU seconds of this process.
+    pub client_cpu_seconds: f64,
+    /// What each request was, and how long its answer took in milliseconds.
+    pub answers: Vec<(Kind, f64)>,
 }
 
 impl Sample {
-    /// The rate in a unit: `MiB/s`, `1/s`, or `s` for the seconds themselves.
+    /// MiB per second.
     #[must_use]
-    pub fn rate(&self, unit: &str) -> f64 {
-        match unit {
-            "MiB/s" => self.bytes as f64 / MIB / self.seconds,
-            "1/s" => self.latencies_ms.len() as f64 / self.seconds,
-            _ => self.seconds,
-        }
+    pub fn mib_per_second(&self) -> f64 {
+        self.bytes as f64 / MIB / self.seconds.max(f64::MIN_POSITIVE)
     }
 
-    /// A percentile of the latencies, in milliseconds; 0 when no request ended.
+    /// Answered requests per second.
     #[must_use]
-    pub fn latency_ms(&self, percentile: usize) -> f64 {
-        let mut sorted = self.latencies_ms.clone();
-        sorted.sort_by(f64::total_cmp);
-        let at = (sorted.len() * percentile / 100).min(sorted.len().saturating_sub(1));
-        sorted.get(at).copied().unwrap_or_default()
+    pub fn requests_per_second(&self) -> f64 {
+        self.answers.len() as f64 / self.seconds.max(f64::MIN_POSITIVE)
+    }
+
+    /// All latencies, in milliseconds.
+    pub fn latencies_ms(&self) -> impl Iterator<Item = f64> {
+        self.answers.iter().map(|(_, latency)| *latency)
+    }
+
+    /// The same sample with the answers to one kind of request only.
+    #[must_use]
+    pub fn only(&self, kind: Kind) -> Self {
+        let answers = self.answers.iter().filter(|(other, _)| *other == kind).copied().collect();
+        Self { answers, ..self.clone() }
     }
 }
 
 /// How long a loop goes on.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
-    /// No new request is begun after so long.
-    Window(Duration),
-    /// Each client sends so many.
-    Requests(usize),
+    /// Whatever ends, and every byte that moves, in the window after the warm-up. What is under way at the end is
+    /// given up.
+    Window {
+        /// Before the window.
+        warm_up: Duration,
+        /// The window.
+        window: Duration,
+    },
+    /// Each client sends so many, all of them together within the time.
+    Requests {
+        /// How many each.
+        each: usize,
+        /// Afterwards what is not answered has failed.
+        within: Duration,
+    },
 }
 
-/// Runs a loop against a target. `request` gets the client's number and how many it has sent before.
+/// What one client did; times in seconds since the start.
+#[derive(Default)]
+struct Log {
+    answers: Vec<(Kind, f64, f64)>,
+    failures: Vec<(f64, String)>,
+}
+
+/// Runs a loop against a target.
 ///
 /// # Errors
 /// When the target is gone; failed requests are counted instead.
-pub async fn run<F, Fut>(target: &Target, clients: usize, until: Until, request: F) -> Result<Sample>
-where
-    F: Fn(usize, usize) -> Fut,
-    Fut: Future<Output = Moved>,
-{
-    let account = target.open_account()?;
-    let started = Instant::now();
-    let loops = (0..clients).map(|client| one_client(client, started, until, &request));
-    let mut sample = Sample::default();
-    for (bytes, errors, latencies) in join_all(loops).await {
-        sample.bytes += bytes;
-        sample.errors += errors;
-        sample.latencies_ms.extend(latencies);
+pub async fn run<C: Client>(target: &Target, clients: Vec<C>, until: Until) -> Result<Sample> {
+    let (meter, started) = (Meter::default(), Instant::now());
+    let (each, end) = match until {
+        Until::Window { warm_up, window } => (usize::MAX, started + warm_up + window),
+        Until::Requests { each, within } => (each, started + within),
+    };
+    let mut tasks = JoinSet::new();
+    let is_window = matches!(until, Until::Window { .. });
+    for client in clients {
+        tasks.spawn(one_client(client, meter.clone(), started, end, each, is_window));
     }
-    sample.seconds = started.elapsed().as_secs_f64();
-    (sample.cpu_seconds, sample.peak_mib, sample.written_mib) = target.close_account(&account)?;
+    if let Until::Window { warm_up, .. } = until {
+        tokio::time::sleep_until((started + warm_up).into()).await;
+    }
+    let (begin, bytes_before) = (started.elapsed().as_secs_f64(), meter.bytes());
+    let (account, own) = (target.open_account()?, own_cpu_seconds()?);
+    if is_window {
+        tokio::time::sleep_until(end.into()).await;
+    }
+    let mut logs = Vec::new();
+    let mut sample = Sample::default();
+    if is_window {
+        sample = close(target, &account, own, started, begin)?;
+        sample.bytes = meter.bytes() - bytes_before;
+    }
+    while let Some(log) = tasks.join_next().await {
+        logs.push(log?);
+    }
+    if !is_window {
+        // The loop has begun with the account, or so shortly before that no request had ended.
+        sample = close(target, &account, own, started, 0.0)?;
+        sample.bytes = meter.bytes();
+    }
+    let begin = if is_window { begin } else { 0.0 };
+    let end = begin + sample.seconds;
+    collect(&mut sample, logs, begin, end);
     Ok(sample)
 }
 
-async fn one_client<F, Fut>(client: usize, started: Instant, until: Until, request: &F) -> (u64, u64, Vec<f64>)
-where
-    F: Fn(usize, usize) -> Fut,
-    Fut: Future<Output = Moved>,
-{
-    let (mut bytes, mut errors, mut latencies) = (0, 0, Vec::new());
-    let mut sent = 0;
-    loop {
-        let done = match until {
-            Until::Window(window) => sent > 0 && started.elapsed() >= window,
-            Until::Requests(count) => sent >= count,
-        };
-        if done {
-            return (bytes, errors, latencies);
+fn close(target: &Target, account: &Usage, own: f64, started: Instant, begin: f64) -> Result<Sample> {
+    let seconds = started.elapsed().as_secs_f64() - begin;
+    let client_cpu_seconds = own_cpu_seconds()? - own;
+    Ok(Sample { seconds, usage: target.close_account(account)?, client_cpu_seconds, ..Sample::default() })
+}
+
+/// Keeps what ended in time.
+fn collect(sample: &mut Sample, logs: Vec<Log>, begin: f64, end: f64) {
+    for log in logs {
+        let counted = log.answers.iter().filter(|(_, ended, _)| (begin..=end).contains(ended));
+        sample.answers.extend(counted.map(|(kind, _, latency)| (*kind, latency * 1_000.0)));
+        // A failure is never outside: wrong bytes during the warm-up are wrong bytes.
+        for (_, failure) in log.failures {
+            sample.errors += 1;
+            sample.first_error.get_or_insert(failure);
         }
+    }
+}
+
+async fn one_client<C: Client>(
+    mut client: C,
+    meter: Meter,
+    started: Instant,
+    end: Instant,
+    each: usize,
+    gives_up: bool,
+) -> Log {
+    let mut log = Log::default();
+    for number in 0..each {
         let began = Instant::now();
-        match request(client, sent).await {
-            Ok(moved) => {
-                bytes += moved;
-                latencies.push(began.elapsed().as_secs_f64() * 1_000.0);
+        let Ok(answer) = tokio::time::timeout_at(end.into(), client.send(number, &meter)).await else {
+            if !gives_up {
+                log.failures.push((started.elapsed().as_secs_f64(), "no answer in time".to_owned()));
             }
-            Err(_) => errors += 1,
+            break;
+        };
+        let ended = started.elapsed().as_secs_f64();
+        match answer {
+            Ok(kind) => log.answers.push((kind, ended, began.elapsed().as_secs_f64())),
+            Err(error) => {
+                log.failures.push((ended, error.to_string()));
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            }
         }
-        sent += 1;
+        if Instant::now() >= end {
+            break;
+        }
+    }
+    log
+}
+
+/// CPU seconds of this process so far.
+fn own_cpu_seconds() -> Result<f64> {
+    process::cpu_seconds(i32::try_from(std::process::id())?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
+
+    use super::{Client, Kind, Meter, Sample, Until, run};
+    use crate::compare::target::Target;
+    use portolan_chaos_tests::Result;
+    use std::time::Duration;
+
+    /// Takes 10 ms for each request, moves 100 bytes, and fails every fifth time.
+    struct Slow;
+
+    impl Client for Slow {
+        async fn send(&mut self, number: usize, meter: &Meter) -> Result<Kind> {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            meter.add(100);
+            if number % 5 == 4 { Err("the fifth".into()) } else { Ok(Kind::Read) }
+        }
+    }
+
+    fn own() -> Target {
+        Target { name: "self", pids: vec![std::process::id().cast_signed()], ..Target::default() }
+    }
+
+    #[tokio::test]
+    async fn a_number_of_requests_is_sent_by_each_client_and_failures_are_counted() {
+        let until = Until::Requests { each: 10, within: Duration::from_secs(20) };
+        let sample = run(&own(), vec![Slow, Slow, Slow], until).await.unwrap();
+        assert_eq!((sample.answers.len(), sample.errors, sample.bytes), (24, 6, 3_000));
+        assert_eq!(sample.first_error.as_deref(), Some("the fifth"));
+        assert!(sample.latencies_ms().all(|latency| latency >= 10.0));
+        assert!(sample.seconds >= 0.1);
+    }
+
+    #[tokio::test]
+    async fn a_window_counts_only_what_falls_into_it() {
+        let (warm_up, window) = (Duration::from_millis(200), Duration::from_millis(400));
+        let sample = run(&own(), vec![Slow, Slow], Until::Window { warm_up, window }).await.unwrap();
+        assert!(sample.seconds >= 0.35, "{}", sample.seconds);
+        // Two clients, at most one request in 10 ms each: with the warm-up there would be half as many again.
+        let most = 2.0 * sample.seconds / 0.01 + 2.0;
+        assert!(!sample.answers.is_empty() && sample.answers.len() as f64 <= most, "{}", sample.answers.len());
+        assert!(sample.bytes as f64 <= most * 100.0, "{}", sample.bytes);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_answered_in_time_has_failed() {
+        struct Never;
+        impl Client for Never {
+            async fn send(&mut self, _number: usize, _meter: &Meter) -> Result<Kind> {
+                std::future::pending().await
+            }
+        }
+        let until = Until::Requests { each: 2, within: Duration::from_millis(50) };
+        let sample = run(&own(), vec![Never], until).await.unwrap();
+        assert_eq!((sample.answers.len(), sample.errors), (0, 1));
+    }
+
+    #[test]
+    fn rates_are_per_second() {
+        let answers = vec![(Kind::Read, 1.0), (Kind::Write, 3.0), (Kind::Read, 2.0)];
+        let sample = Sample { seconds: 2.0, bytes: 4 << 20, answers, ..Sample::default() };
+        assert_eq!((sample.mib_per_second(), sample.requests_per_second()), (2.0, 1.5));
+        assert_eq!(sample.only(Kind::Write).latencies_ms().collect::<Vec<_>>(), [3.0]);
     }
 }

@@ -1,145 +1,81 @@
 //! One load, several servers: every scenario runs against each target in turn, repetition by repetition, so that what
-//! the machine does meanwhile hits all of them alike. In reading order: [`target`] starts the servers, [`load`] runs a
-//! closed loop against one of them, [`read`], [`push`] and [`listing`] are the scenarios, [`page`] draws the result.
+//! the machine does meanwhile hits all of them alike. In reading order:
+//!
+//! - [`plan`] says how much is run and for how long at most, [`outcome`] is what a run gives, [`stats`] its figures;
+//! - [`target`] starts the servers, [`metrics`] and [`host`] read what they and the machine say;
+//! - [`load`] runs a closed loop against one of them, over the bare connections of [`http`];
+//! - [`bench`] is what the scenarios share: [`read`], [`push`], [`package`] and [`images`], [`study`] and [`replay`],
+//!   [`listing`], and [`wan`] over the emulated WAN;
+//! - [`table`] prints, [`chart`] draws, [`page`] lays out.
 
+pub mod bench;
+pub mod chart;
+pub mod host;
+pub mod http;
+pub mod images;
 pub mod listing;
 pub mod load;
+pub mod metrics;
+pub mod outcome;
+pub mod package;
 pub mod page;
+pub mod plan;
 pub mod push;
 pub mod read;
+pub mod replay;
+pub mod stats;
+pub mod study;
+pub mod table;
 pub mod target;
+pub mod wan;
 
-use crate::report::Report;
-use indicatif::{ProgressBar, ProgressStyle};
-use load::Sample;
-use serde::Serialize;
-use target::Target;
+use bench::Bench;
+use outcome::{Chart, Part};
+use plan::{Bound, LOOPBACK, Plan};
+use portolan_chaos_tests::Result;
+use target::{Programs, Targets};
 
-/// How much is run.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    /// Repetitions of every measurement.
-    pub repetitions: usize,
-    /// How long one closed loop of reads lasts, in milliseconds.
-    pub window_ms: u64,
-    /// The largest blob, in MiB.
-    pub largest_mib: u64,
-    /// How many tags are listed.
-    pub tags: usize,
-    /// How many images of five layers are pushed.
-    pub images: usize,
-}
-
-/// One scenario at one target, over its repetitions.
-#[derive(Debug, Serialize)]
-pub struct Row {
-    /// What was done.
-    pub scenario: String,
-    /// By whom.
-    pub target: &'static str,
-    /// The unit of the rates.
-    pub unit: &'static str,
-    /// One rate per repetition.
-    pub rates: Vec<f64>,
-    /// Latency of the middle request, in milliseconds, per repetition.
-    pub p50_ms: Vec<f64>,
-    /// Latency that one request in a hundred exceeds, in milliseconds, per repetition.
-    pub p99_ms: Vec<f64>,
-    /// Requests that failed or gave wrong bytes, all repetitions together.
-    pub errors: u64,
-    /// The server's CPU seconds, all repetitions together.
-    pub cpu_seconds: f64,
-    /// The server's peak memory, in MiB.
-    pub peak_mib: f64,
-    /// What the server sent to the disk, in MiB.
-    pub written_mib: f64,
-}
-
-impl Row {
-    fn new(scenario: &str, target: &'static str, unit: &'static str) -> Self {
-        Self {
-            scenario: scenario.to_owned(),
-            target,
-            unit,
-            rates: Vec::new(),
-            p50_ms: Vec::new(),
-            p99_ms: Vec::new(),
-            errors: 0,
-            cpu_seconds: 0.0,
-            peak_mib: 0.0,
-            written_mib: 0.0,
+/// The part on loopback: everything that is compared with other servers. What cannot be done is left out and named.
+pub async fn loopback(plan: &Plan, programs: &Programs) -> (Part, Vec<Chart>) {
+    let bound = Bound::seconds(plan.loopback_seconds);
+    let mut bench = Bench::new(plan.clone(), bound);
+    for (there, program) in [(programs.docker_registry, "docker-registry"), (programs.nginx, "nginx")] {
+        if !there {
+            bench.skip(format!("{program}: it is not installed (Debian package {program})"));
         }
     }
-
-    fn add(&mut self, sample: &Sample) {
-        self.rates.push(sample.rate(self.unit));
-        self.p50_ms.push(sample.latency_ms(50));
-        self.p99_ms.push(sample.latency_ms(99));
-        self.errors += sample.errors;
-        self.cpu_seconds += sample.cpu_seconds;
-        self.peak_mib = self.peak_mib.max(sample.peak_mib);
-        self.written_mib += sample.written_mib;
+    match bound.keep(scenarios(&mut bench, programs)).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => bench.skip(format!("the rest of the part on loopback: {error}")),
+        None => bench.skip("the rest of the part on loopback: the time was up".to_owned()),
     }
-
-    /// The rate of the middle repetition.
-    #[must_use]
-    pub fn median(&self) -> f64 {
-        let mut sorted = self.rates.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or_default()
-    }
+    let (charts, skipped) = bench.finish();
+    (Part { name: "loopback", seconds: bound.elapsed(), bound_seconds: bound.limit(), skipped }, charts)
 }
 
-/// Collects rows, repetition by repetition, target by target.
-pub struct Comparison {
-    rows: Vec<Row>,
-    bar: ProgressBar,
-}
-
-impl Comparison {
-    /// Nothing measured yet; `steps` is for the progress bar.
-    #[must_use]
-    pub fn new(steps: u64) -> Self {
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-        Self { rows: Vec::new(), bar: ProgressBar::new(steps).with_style(style) }
-    }
-
-    /// Says what is being measured.
-    pub fn announce(&self, scenario: &str, target: &Target) {
-        self.bar.set_message(format!("{scenario} · {}", target.name));
-    }
-
-    /// Takes one measurement.
-    pub fn add(&mut self, scenario: &str, target: &Target, unit: &'static str, sample: &Sample) {
-        self.bar.inc(1);
-        let known = self.rows.iter().position(|row| row.scenario == scenario && row.target == target.name);
-        let row = known.unwrap_or_else(|| {
-            self.rows.push(Row::new(scenario, target.name, unit));
-            self.rows.len() - 1
-        });
-        self.rows[row].add(sample);
-    }
-
-    /// All rows, in the order of measuring.
-    #[must_use]
-    pub fn finish(self) -> Vec<Row> {
-        self.bar.finish_and_clear();
-        self.rows
-    }
-}
-
-/// The rows as a table of rates, with the ratio of Portolan to docker-registry where both did the same.
-#[must_use]
-pub fn summary(rows: &[Row]) -> Report {
-    let mut report = Report::default();
-    for row in rows {
-        report.add(format!("{} · {}", row.scenario, row.target), row.unit, row.rates.clone());
-        let theirs =
-            rows.iter().find(|other| other.scenario == row.scenario && other.target == target::DOCKER_REGISTRY);
-        if let Some(theirs) = theirs.filter(|_| row.target == target::PORTOLAN_1) {
-            report.add_ratio(format!("{} · portolan / docker-registry", row.scenario), &row.rates, &theirs.rates);
+async fn scenarios(bench: &mut Bench, programs: &Programs) -> Result<()> {
+    if LOOPBACK.iter().any(|(name, _)| *name != "pushes" && bench.plan.wants(name)) {
+        bench.prepare("the servers");
+        let targets = Targets::start(*programs).await?;
+        if bench.plan.wants("manifests") {
+            read::manifests(bench, &targets).await?;
         }
+        if bench.plan.wants("blobs") {
+            read::blobs(bench, &targets).await?;
+        }
+        if bench.plan.wants("images") {
+            images::images(bench, &targets).await?;
+        }
+        if bench.plan.wants("replay") {
+            replay::replay(bench, &targets).await?;
+        }
+        if bench.plan.wants("tags") {
+            listing::tags(bench, &targets).await?;
+        }
+        targets.stop().await?;
     }
-    report
+    if bench.plan.wants("pushes") {
+        push::blobs(bench, programs).await?;
+    }
+    Ok(())
 }

@@ -1,72 +1,213 @@
-//! The result as one page with bars, without any script.
+//! The result as one page: no script, nothing loaded from elsewhere, light and dark. Pure.
 
-use super::Row;
+use super::chart::{self, escape, number};
+use super::outcome::{Bar, Better, Chart, Outcome};
 use std::fmt::Write;
 
-const BAR: f64 = 420.0;
-const ROW: usize = 22;
-const COLOURS: [&str; 4] = ["#1f6feb", "#58a6ff", "#8b949e", "#d29922"];
+const STYLE: &str = include_str!("page.css");
 
-/// Draws a page: one chart per scenario, one bar per target, whiskers from the slowest to the fastest repetition.
+const INTRODUCTION: &str = "One load, sent in turn to each server on one machine: closed loops with a warm-up, \
+    repetitions interleaved and each begun by another server. Bars are the middle repetition, whiskers the least and \
+    the greatest. Latencies are the middle repetition's. ◆ marks where the load generator, which shares the machine's \
+    cores, had most of a busy machine: the server could have done more.";
+
+const LEGEND: [(&str, &str); 5] = [
+    ("one", "Portolan, 1 node"),
+    ("three", "Portolan, 3 nodes (all on this machine)"),
+    ("registry", "docker-registry, file system"),
+    ("synced", "docker-registry, then a sync of the disk"),
+    ("static", "nginx, the same bytes as static files"),
+];
+
+/// Draws the page.
 #[must_use]
-pub fn draw(rows: &[Row]) -> String {
-    let mut page = String::from(
-        "<!doctype html><meta charset=\"utf-8\"><title>Portolan beside others</title>\n\
-         <style>body{font:14px system-ui;max-width:900px;margin:2em auto}h2{font-size:15px;margin:1.2em 0 .2em}\
-         text{font:12px system-ui}td,th{text-align:right;padding:0 .6em}td:first-child{text-align:left}</style>\n\
-         <h1>Portolan beside others</h1><p>Bars: the middle repetition. Thin lines: the slowest and the fastest. \
-         CPU is the server's, for all repetitions; memory is its peak.</p>\n",
+pub fn draw(outcome: &Outcome) -> String {
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Portolan beside others</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>Portolan beside others</h1>\n\
+         <p class=\"soft\">{}</p>\n<p>{INTRODUCTION}</p>\n",
+        escape(&outcome.ended)
     );
-    let mut from = 0;
-    while from < rows.len() {
-        let scenario = rows[from].scenario.as_str();
-        let until = from + rows[from..].iter().take_while(|row| row.scenario == scenario).count();
-        chart(&mut page, &rows[from..until]);
-        from = until;
-    }
-    page
-}
-
-fn chart(page: &mut String, rows: &[Row]) {
-    let most =
-        rows.iter().flat_map(|row| &row.rates).fold(0.0_f64, |most, rate| most.max(*rate)).max(f64::MIN_POSITIVE);
-    let x = |rate: f64| 150.0 + rate / most * BAR;
     // Writing to a String cannot fail.
-    let _ = writeln!(page, "<h2>{} ({})</h2>", rows[0].scenario, rows[0].unit);
-    let _ = writeln!(page, "<svg width=\"860\" height=\"{}\">", rows.len() * ROW);
-    for (number, row) in rows.iter().enumerate() {
-        let (top, colour) = (number * ROW, COLOURS[number % COLOURS.len()]);
-        let (low, high) =
-            row.rates.iter().fold((f64::MAX, 0.0_f64), |(low, high), rate| (low.min(*rate), high.max(*rate)));
-        let middle = top + ROW / 2;
+    let _ = writeln!(page, "<div class=\"facts\">");
+    for (word, value) in outcome.machine.iter().chain(&outcome.versions) {
+        let _ = writeln!(page, "<div><span>{}</span><span>{}</span></div>", escape(word), escape(value));
+    }
+    for part in &outcome.parts {
+        let (took, bound) = (minutes(part.seconds), minutes(part.bound_seconds));
+        let _ = writeln!(page, "<div><span>{}</span><span>{took} of at most {bound}</span></div>", part.name);
+    }
+    let _ = writeln!(page, "</div>\n<pre>{}</pre>", escape(&outcome.command));
+    list(&mut page, "What to know", &outcome.notes);
+    let skipped: Vec<String> = outcome.parts.iter().flat_map(|part| part.skipped.iter().cloned()).collect();
+    list(&mut page, "Left out", &skipped);
+    let (far, near): (Vec<_>, Vec<_>) = outcome.charts.iter().partition(|chart| chart.scenario.starts_with("wan-"));
+    let ratios = chart::ratios(&outcome.charts);
+    if !ratios.is_empty() {
         let _ = writeln!(
             page,
-            "<text x=\"0\" y=\"{}\">{}</text>\
-             <rect x=\"150\" y=\"{}\" width=\"{:.1}\" height=\"{}\" fill=\"{colour}\"/>\
-             <line x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle}\" y2=\"{middle}\" stroke=\"#000\"/>\
-             <text x=\"{:.1}\" y=\"{}\">{:.1} · p50 {:.1} ms · p99 {:.1} ms · CPU {:.1} s · {:.0} MiB{}</text>",
-            middle + 4,
-            row.target,
-            top + 3,
-            row.median() / most * BAR,
-            ROW - 6,
-            x(low),
-            x(high),
-            x(high) + 8.0,
-            middle + 4,
-            row.median(),
-            middle_of(&row.p50_ms),
-            middle_of(&row.p99_ms),
-            row.cpu_seconds,
-            row.peak_mib,
-            if row.errors > 0 { format!(" · {} ERRORS", row.errors) } else { String::new() },
+            "<h2>At a glance</h2>\n<section><header><h3>Portolan with one node : docker-registry</h3>\
+             <span class=\"unit\">to the right: Portolan is better</span></header>\n{}</section>",
+            chart::draw_ratios(&ratios)
         );
     }
-    let _ = writeln!(page, "</svg>");
+    if !near.is_empty() {
+        let _ = writeln!(page, "<h2>On one machine</h2>\n<div class=\"legend\">");
+        for (class, name) in LEGEND {
+            let _ = writeln!(page, "<span><i class=\"{class}\"></i>{name}</span>");
+        }
+        let _ = writeln!(page, "</div>");
+        near.iter().for_each(|chart| section(&mut page, chart));
+    }
+    if !far.is_empty() {
+        let _ = writeln!(page, "<h2>Across regions, over an emulated WAN</h2>");
+        far.iter().for_each(|chart| section(&mut page, chart));
+    }
+    page + "</main>\n</body>\n</html>\n"
 }
 
-fn middle_of(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+fn list(page: &mut String, title: &str, sentences: &[String]) {
+    if !sentences.is_empty() {
+        let items: String = sentences.iter().map(|sentence| format!("<li>{}</li>\n", escape(sentence))).collect();
+        let _ = writeln!(page, "<p><b>{title}</b></p>\n<ul>\n{items}</ul>");
+    }
+}
+
+fn minutes(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    format!("{}:{:02} min", whole / 60, whole % 60)
+}
+
+fn section(page: &mut String, chart: &Chart) {
+    let better = match chart.better {
+        Better::Higher => "more is better",
+        Better::Lower => "less is better",
+    };
+    let _ = writeln!(
+        page,
+        "<section id=\"{}\"><header><h3>{}</h3><span class=\"unit\">{}, {better}</span></header>\n\
+         <p class=\"note\">{}</p>\n{}{}</section>",
+        chart.scenario,
+        escape(&chart.title),
+        escape(chart.unit),
+        escape(&chart.note),
+        chart::bars(chart),
+        table(chart)
+    );
+}
+
+/// What the servers used. Charts whose bars come from another chart's loops have none.
+fn table(chart: &Chart) -> String {
+    let measured = |bar: &&Bar| bar.seconds > 0.0 || bar.errors > 0;
+    if !chart.cases.iter().flat_map(|case| &case.bars).any(|bar| measured(&bar)) {
+        return String::new();
+    }
+    let mut table = String::from(
+        "<details><summary>CPU, memory, disk, errors</summary>\n<table><tr><th>load</th><th>server</th>\
+         <th>server CPU</th><th>per request</th><th>per GiB</th><th>client CPU</th><th>peak memory</th>\
+         <th>written</th><th>requests</th><th>errors</th></tr>\n",
+    );
+    for case in &chart.cases {
+        for bar in case.bars.iter().filter(measured) {
+            let per = |count: f64, scale: f64, unit: &str| {
+                if count > 0.0 {
+                    format!("{} {unit}", number(bar.cpu_seconds / count * scale))
+                } else {
+                    "–".to_owned()
+                }
+            };
+            let gib = bar.bytes as f64 / 1_073_741_824.0;
+            let _ = writeln!(
+                table,
+                "<tr><td>{}</td><td>{}</td><td>{:.2} s</td><td>{}</td><td>{}</td><td>{:.2} s</td><td>{} MiB</td>\
+                 <td>{} MiB</td><td>{}</td>{}</tr>",
+                escape(&case.name),
+                escape(&bar.name),
+                bar.cpu_seconds,
+                per(bar.requests as f64, 1_000.0, "ms"),
+                if gib > 0.01 { per(gib, 1.0, "s") } else { "–".to_owned() },
+                bar.client_cpu_seconds,
+                number(bar.peak_mib.round()),
+                number(bar.written_mib),
+                number(bar.requests as f64),
+                errors(bar)
+            );
+        }
+    }
+    table + "</table></details>\n"
+}
+
+fn errors(bar: &Bar) -> String {
+    match &bar.first_error {
+        Some(first) => format!("<td class=\"wrong\" title=\"{0}\">{1}: {0}</td>", escape(first), bar.errors),
+        None => format!("<td>{}</td>", bar.errors),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Better, Chart, Outcome, draw};
+    use crate::compare::outcome::Part;
+    use crate::compare::target::{DOCKER_REGISTRY, PORTOLAN_1};
+
+    fn outcome() -> Outcome {
+        let chart = |scenario, title: &str| {
+            let (title, note) = (title.to_owned(), "a note".to_owned());
+            let mut chart = Chart { scenario, title, unit: "1/s", better: Better::Higher, note, cases: Vec::new() };
+            for (target, value) in [(PORTOLAN_1, 3_000.0), (DOCKER_REGISTRY, 1_500.0)] {
+                let bar = chart.bar("a case", target);
+                (bar.values, bar.seconds, bar.cpu_seconds, bar.requests) = (vec![value], 1.0, 0.5, 100);
+            }
+            chart
+        };
+        let mut charts = vec![chart("manifests", "Reads"), chart("wan-commit", "Commits")];
+        let bar = charts[0].bar("a case", DOCKER_REGISTRY);
+        (bar.errors, bar.first_error) = (2, Some("<500>".to_owned()));
+        let part = Part { name: "loopback", seconds: 61.0, bound_seconds: 900.0, skipped: vec!["x & y".to_owned()] };
+        Outcome {
+            ended: "today".to_owned(),
+            command: "benches/compare --only tags".to_owned(),
+            machine: vec![("CPU".to_owned(), "two <cores>".to_owned())],
+            versions: vec![("nginx".to_owned(), "1".to_owned())],
+            notes: vec!["docker-registry does not fsync".to_owned()],
+            parts: vec![part],
+            charts,
+        }
+    }
+
+    #[test]
+    fn the_page_has_every_chart_the_machine_the_command_and_what_was_left_out() {
+        let page = draw(&outcome());
+        for part in [
+            "<h3>Reads</h3>",
+            "<h3>Commits</h3>",
+            "3,000",
+            "two &lt;cores&gt;",
+            "benches/compare --only tags",
+            "x &amp; y",
+            "docker-registry does not fsync",
+            "1:01 min of at most 15:00 min",
+            "5.00 ms",
+            "2: &lt;500&gt;",
+            "2.00×",
+        ] {
+            assert!(page.contains(part), "{part} is missing in {page}");
+        }
+        assert!(page.find("Across regions") > page.find("On one machine"));
+    }
+
+    #[test]
+    fn the_page_loads_nothing_runs_nothing_and_closes_what_it_opens() {
+        let page = draw(&outcome());
+        for word in ["<script", "http://", "https://", "url(", "@import"] {
+            assert!(!page.contains(word), "{word}");
+        }
+        for tag in ["section", "svg", "table", "div", "ul", "text", "details", "style", "main"] {
+            let (opened, closed) =
+                (page.matches(&format!("<{tag}")).count(), page.matches(&format!("</{tag}>")).count());
+            assert_eq!(opened, closed, "{tag}");
+        }
+        assert!(page.contains("prefers-color-scheme: dark"));
+    }
 }

@@ -1,94 +1,120 @@
-//! Pushes: single blobs in the three ways the specification has, and images of five layers.
+//! Pushes of single blobs, in the three ways that the specification has.
 
-use super::load::{self, Until};
-use super::read::in_turn;
-use super::target::Targets;
-use super::{Comparison, Plan};
+use super::bench::{Bench, flush_disks};
+use super::load::{self, Client, Kind, Meter, Until};
+use super::outcome::Better;
+use super::plan::size_name;
+use super::target::{DOCKER_REGISTRY, Programs, Target, Targets, in_turn};
 use crate::transfer::{self, Payload, Way};
 use portolan_chaos_tests::Result;
-use portolan_chaos_tests::client::Registry;
-use portolan_chaos_tests::image::Image;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-const LAYERS: usize = 5;
-const IMAGE_CLIENTS: usize = 4;
-/// Tails are cut here, so that a run ends in bounded time.
-const LARGEST_LAYER: f64 = 64.0 * 1_048_576.0;
+const REPO: &str = "compare/push";
+const WITHIN: Duration = Duration::from_secs(120);
+const WAYS: [Way; 3] = [Way::Monolithic, Way::Chunked, Way::Streamed];
+/// A time of microseconds says nothing: small blobs are pushed one after the other.
+const SMALL_PUSHES: usize = 10;
+/// docker-registry and what it had left in the page cache.
+pub const WITH_SYNC: &str = "docker-registry, then sync";
 
 /// Every payload is new to every target: a registry that has the bytes already would be measured doing nothing.
-static NEXT_SEED: AtomicU64 = AtomicU64::new(1_000);
-
-fn seed() -> u64 {
-    NEXT_SEED.fetch_add(1, Ordering::Relaxed)
+pub fn next_seed() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1_000);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Single blobs: 1 MiB, 32 MiB and the largest; in one request, in chunks, as a stream of unknown length.
+/// Pushes one payload after the other.
+struct Pusher {
+    http: reqwest::Client,
+    address: String,
+    payloads: Arc<Vec<Payload>>,
+    way: Way,
+}
+
+impl Client for Pusher {
+    async fn send(&mut self, number: usize, meter: &Meter) -> Result<Kind> {
+        let payload = self.payloads.get(number).ok_or("no payload is left")?;
+        transfer::push_blob(&self.http, &self.address, REPO, payload, self.way).await?;
+        meter.add(usize::try_from(payload.size())?);
+        Ok(Kind::Write)
+    }
+}
+
+/// Single blobs: 1 MiB, 32 MiB and the largest; in one request, in chunks, as a stream of unknown length. Every
+/// repetition has servers with empty disks.
 ///
 /// # Errors
-/// When a target is gone.
-pub async fn blobs(comparison: &mut Comparison, targets: &Targets, plan: Plan) -> Result<()> {
-    let mut sizes = vec![1, 32, plan.largest_mib];
+/// When a target does not start or is gone.
+pub async fn blobs(bench: &mut Bench, programs: &Programs) -> Result<()> {
+    let mut sizes = vec![1, 32, bench.plan.largest_mib];
     sizes.dedup();
-    for size_mib in sizes {
-        for way in [Way::Monolithic, Way::Chunked, Way::Streamed] {
-            let scenario = format!("push of {size_mib} MiB, {}", way.name());
-            for repetition in 0..plan.repetitions {
-                let payload = Payload::of_bytes(seed(), size_mib << 20);
-                for target in in_turn(targets.registries(), repetition) {
-                    comparison.announce(&scenario, target);
-                    let request = |_, _| transfer::push_blob(&target.address, "compare/push", &payload, way);
-                    let sample = load::run(target, 1, Until::Requests(1), request).await?;
-                    comparison.add(&scenario, target, "MiB/s", &sample);
+    let note = "One client; new bytes every time. Portolan answers once the blob is fsynced and its record is \
+                committed; docker-registry fsyncs nothing, so the bar below it adds a sync of the disk right after the \
+                answer, which is what durability would cost it at least. CPU and writes of three nodes count until the \
+                other two have their copies.";
+    let sheets: Vec<_> = sizes
+        .iter()
+        .map(|size| {
+            let title = format!("Blob push, {}", size_name(*size));
+            bench.chart("pushes", title, ("MiB/s", Better::Higher), note)
+        })
+        .collect();
+    for repetition in 0..bench.plan.repetitions {
+        bench.prepare("servers with empty disks");
+        if !bench.bound.has(Duration::from_secs(10)) {
+            bench.skip(format!("pushes from repetition {} on: the time was up", repetition + 1));
+            break;
+        }
+        let targets = Targets::start(Programs { nginx: false, ..*programs }).await?;
+        for (size, sheet) in sizes.iter().zip(&sheets) {
+            for way in WAYS {
+                bench.prepare(&format!("{} of new bytes", size_name(*size)));
+                let count = if *size == 1 { SMALL_PUSHES } else { 1 };
+                let payloads: Vec<_> = (0..count).map(|_| Payload::seeded(next_seed(), *size)).collect();
+                let payloads = Arc::new(payloads);
+                for target in in_turn(&targets.registries(), repetition) {
+                    // Even a slow disk takes 50 MiB in a second.
+                    let wanted = Duration::from_millis(size * 20 + 500);
+                    if bench.begin(&format!("push of {}, {}", size_name(*size), way.name()), target, wanted) {
+                        push(bench, *sheet, target, way, &payloads).await?;
+                    }
                 }
             }
         }
+        targets.stop().await?;
     }
     Ok(())
 }
 
-/// Images of five layers whose sizes follow the published study of production registries (FAST 2018): half of the
-/// layers below 4 MiB, a long tail. A log-normal with that median and a 90th percentile near 60 MiB, cut at 64 MiB.
-///
-/// # Errors
-/// When a target is gone.
-pub async fn images(comparison: &mut Comparison, targets: &Targets, plan: Plan) -> Result<()> {
-    let scenario = format!("push of {} images of {LAYERS} layers, {IMAGE_CLIENTS} clients", plan.images);
-    for repetition in 0..plan.repetitions {
-        let images: Vec<Image> = (0..plan.images)
-            .map(|_| {
-                let seed = seed();
-                Image::seeded(seed, &layer_sizes(seed))
-            })
-            .collect();
-        for target in in_turn(targets.registries(), repetition) {
-            comparison.announce(&scenario, target);
-            let registry = Registry::new(&target.address, Duration::from_secs(120));
-            let each = plan.images / IMAGE_CLIENTS;
-            let request = |client: usize, sent: usize| {
-                let (registry, image) = (&registry, &images[client * each + sent]);
-                async move {
-                    registry.push("compare/images", &format!("r{repetition}-{client}-{sent}"), image).await?;
-                    Ok(image.blobs().map(|blob| blob.bytes.len() as u64).sum())
-                }
-            };
-            let sample = load::run(target, IMAGE_CLIENTS, Until::Requests(each), request).await?;
-            comparison.add(&scenario, target, "MiB/s", &sample);
+async fn push(
+    bench: &mut Bench,
+    sheet: super::bench::Sheet,
+    target: &Target,
+    way: Way,
+    payloads: &Arc<Vec<Payload>>,
+) -> Result<()> {
+    flush_disks().await?;
+    let (http, address) = (reqwest::Client::new(), target.address.clone());
+    let pusher = Pusher { http, address, payloads: Arc::clone(payloads), way };
+    let until = Until::Requests { each: payloads.len(), within: WITHIN.min(bench.bound.left()) };
+    let account = target.open_account()?;
+    let mut sample = load::run(target, vec![pusher], until).await?;
+    if target.name == DOCKER_REGISTRY && sample.errors == 0 {
+        let seconds = sample.seconds + flush_disks().await?;
+        let mib_per_second = (sample.bytes >> 20) as f64 / seconds;
+        bench.add(sheet, way.name(), DOCKER_REGISTRY, sample.mib_per_second(), &sample);
+        bench.add_value(sheet, way.name(), WITH_SYNC, mib_per_second);
+    } else {
+        target.settle().await?;
+        sample.usage = target.close_account(&account)?;
+        bench.add(sheet, way.name(), target.name, sample.mib_per_second(), &sample);
+    }
+    for payload in payloads.iter() {
+        if let Err(error) = transfer::verify(&target.address, REPO, payload).await {
+            bench.add_error(sheet, way.name(), target.name, &error);
         }
     }
     Ok(())
-}
-
-fn layer_sizes(seed: u64) -> Vec<usize> {
-    let mut random = StdRng::seed_from_u64(seed);
-    (0..LAYERS)
-        .map(|_| {
-            // Twelve uniforms less six are near enough to a normal.
-            let normal: f64 = (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0;
-            let size = (4.0_f64 * 1_048_576.0 * (2.1 * normal).exp()).clamp(512.0, LARGEST_LAYER);
-            size as usize
-        })
-        .collect()
 }

@@ -1,0 +1,95 @@
+//! The result as tables for the terminal.
+
+use super::chart::number;
+use super::outcome::Chart;
+use super::stats;
+use super::target::{DOCKER_REGISTRY, PORTOLAN_1};
+use comfy_table::{CellAlignment, Table, presets};
+
+/// Charts of the same targets: a line for each case, a column with the median of each target, and how many times
+/// docker-registry's value Portolan's is.
+#[must_use]
+pub fn compared(charts: &[Chart]) -> String {
+    let mut targets: Vec<&str> = Vec::new();
+    for bar in charts.iter().flat_map(|chart| &chart.cases).flat_map(|case| &case.bars) {
+        if !targets.contains(&bar.name.as_str()) {
+            targets.push(&bar.name);
+        }
+    }
+    let ratio = targets.contains(&PORTOLAN_1) && targets.contains(&DOCKER_REGISTRY);
+    let mut table = Table::new();
+    let head = ["load", "unit"].into_iter().chain(targets.iter().copied()).chain(ratio.then_some("1 node / registry"));
+    table.load_preset(presets::NOTHING).set_header(head);
+    for chart in charts {
+        for case in &chart.cases {
+            let mut row = vec![format!("{}, {}", chart.title, case.name), chart.unit.to_owned()];
+            row.extend(targets.iter().map(|target| match case.of(target) {
+                Some(bar) if bar.values.is_empty() => "no result".to_owned(),
+                Some(bar) => number(bar.median()),
+                None => String::new(),
+            }));
+            if let (true, Some(ours), Some(theirs)) = (ratio, case.of(PORTOLAN_1), case.of(DOCKER_REGISTRY)) {
+                row.push(stats::median_ratio(&ours.values, &theirs.values).map_or_else(String::new, number));
+            }
+            table.add_row(row);
+        }
+    }
+    to_the_right(table, 2)
+}
+
+/// Charts of anything: a line for each bar, with its least, middle and greatest value.
+#[must_use]
+pub fn listed(charts: &[Chart]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["load", "", "unit", "min", "median", "max", "errors"]);
+    for chart in charts {
+        for case in &chart.cases {
+            for bar in &case.bars {
+                let (least, greatest) = stats::range(&bar.values);
+                let mut row = vec![format!("{}, {}", chart.title, case.name), bar.name.clone(), chart.unit.to_owned()];
+                row.extend([number(least), number(bar.median()), number(greatest), bar.errors.to_string()]);
+                table.add_row(row);
+            }
+        }
+    }
+    to_the_right(table, 3)
+}
+
+/// Numbers end in the same column, from the given one on.
+fn to_the_right(mut table: Table, from: usize) -> String {
+    for column in table.column_iter_mut().skip(from) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Chart, DOCKER_REGISTRY, PORTOLAN_1, compared, listed};
+    use crate::compare::outcome::Better;
+
+    #[test]
+    fn each_case_is_a_line_with_the_middle_of_every_target_and_their_ratio() {
+        let (title, note) = ("Reads".to_owned(), String::new());
+        let mut chart = Chart { scenario: "x", title, unit: "1/s", better: Better::Higher, note, cases: Vec::new() };
+        chart.bar("small", PORTOLAN_1).values = vec![9_000.0, 3_000.0, 6_000.0];
+        chart.bar("small", DOCKER_REGISTRY).values = vec![1_000.0, 1_000.0, 1_500.0];
+        chart.bar("large", PORTOLAN_1).errors = 1;
+        let table = compared(&[chart]);
+        let line = |name: &str| table.lines().find(|line| line.contains(name)).map(str::to_owned).unwrap_or_default();
+        let small = line("small");
+        assert!(["Reads, small", "6,000", "1,000", "4.00"].iter().all(|part| small.contains(part)), "{table}");
+        assert!(line("large").contains("no result"), "{table}");
+    }
+
+    #[test]
+    fn a_list_has_the_least_the_middle_and_the_greatest_of_every_bar() {
+        let (title, note) = ("Commits".to_owned(), String::new());
+        let mut chart = Chart { scenario: "x", title, unit: "s", better: Better::Lower, note, cases: Vec::new() };
+        chart.bar("far", "p50").values = vec![3.0, 1.0, 2.0];
+        let table = listed(&[chart]);
+        let line = table.lines().last().unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words, ["Commits,", "far", "p50", "s", "1.00", "2.00", "3.00", "0"], "{table}");
+    }
+}
