@@ -3,8 +3,7 @@
 use crate::error::PeerError;
 use crate::message::{
     Append, HelloCall, HelloReply, NodeLoad, PingReply, ProposeReply, ReadBlob, SnapshotData, SnapshotFile,
-    SnapshotFrame,
-    SnapshotHeader,
+    SnapshotFrame, SnapshotHeader,
 };
 use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
