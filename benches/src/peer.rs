@@ -1,6 +1,8 @@
 //! The servers beside us: Debian's docker-registry on the file system, and nginx with the same bytes as plain files.
 
+use crate::process;
 use portolan_chaos_tests::{Result, wait};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -89,6 +91,17 @@ impl Peer {
         })
         .await?;
         Ok(self)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let Some(pid) = self.process.id().and_then(|pid| i32::try_from(pid).ok()) else { return };
+        // nginx's workers outlive a killed master, and a master replaces killed workers: it goes first.
+        for pid in process::with_children(pid).into_iter().filter_map(Pid::from_raw) {
+            // One that has ended by itself is what is wanted.
+            let _ended = kill_process(pid, Signal::KILL);
+        }
     }
 }
 

@@ -34,7 +34,7 @@ impl Site {
         let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut arguments = words(&["--launcher", "ip netns exec wan-{region}", "--address", "10.77.{r}.{i}"]);
         arguments.extend(["--regions".to_owned(), names.join(",")]);
-        let environment = vec![("PORTOLAN_CLUSTER_PROFILE", "global".to_owned())];
+        let environment = vec![("PORTOLAN_CLUSTER_PROFILE", "global".to_owned()), ("RUST_LOG", "warn".to_owned())];
         let cluster = Cluster::start(Options { arguments, environment, ..Options::default() }).await?;
         let leader = cluster.leader().await?;
         let others = (0..names.len()).filter(|node| *node != leader);
