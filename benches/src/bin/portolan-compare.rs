@@ -141,8 +141,9 @@ fn announce(plan: &Plan, loopback: bool, wan: bool) {
 
 fn notes(plan: &Plan) -> Vec<String> {
     let mut notes = vec![
-        "Durability differs. Portolan acknowledges what is fsynced and committed; docker-registry fsyncs neither blobs \
-         nor tags, and loses what the page cache held when power fails."
+        "Durability differs. Portolan acknowledges what is fsynced, folders too, and committed. docker-registry 2.8 fsyncs \
+         each file that it writes, but no folder after a new name or a rename: power that fails may take names of files \
+         whose bytes are there."
             .to_owned(),
         "Portolan's three nodes share this machine's cores and disk with each other and with the load generator; on \
          three machines each has its own."

@@ -41,7 +41,7 @@ pub async fn images(bench: &mut Bench, targets: &Targets) -> Result<()> {
     let note = format!(
         "{CLIENTS} clients push {each} images each as docker does (layers in parallel, then config and manifest), new \
          bytes every time. Layer sizes are log-normal, half of them below 4 MiB; the tail is shortened so that 1 GiB \
-         becomes 64 MiB. docker-registry does not fsync."
+         becomes 64 MiB."
     );
     let title = format!("Push of images of {LAYERS} layers");
     let sheet = bench.chart("images", title, ("MiB/s", Better::Higher), note);

@@ -63,7 +63,7 @@ pub async fn tags(bench: &mut Bench, targets: &Targets) -> Result<()> {
     let each = (bench.plan.tags / WRITERS).max(1);
     let note = format!(
         "{WRITERS} clients put {} tags on one manifest, once. Each of Portolan's is committed and fsynced on a \
-         majority of nodes; docker-registry writes small files and fsyncs none.",
+         majority of nodes; docker-registry writes and fsyncs small files, but no folder.",
         each * WRITERS
     );
     let put = bench.chart("tags", "Manifest PUT by tag", ("requests/s", Better::Higher), note);

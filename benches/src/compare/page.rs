@@ -170,7 +170,7 @@ mod tests {
             command: "benches/compare --only tags".to_owned(),
             machine: vec![("CPU".to_owned(), "two <cores>".to_owned())],
             versions: vec![("nginx".to_owned(), "1".to_owned())],
-            notes: vec!["docker-registry does not fsync".to_owned()],
+            notes: vec!["docker-registry syncs no folder".to_owned()],
             parts: vec![part],
             charts,
         }
@@ -186,7 +186,7 @@ mod tests {
             "two &lt;cores&gt;",
             "benches/compare --only tags",
             "x &amp; y",
-            "docker-registry does not fsync",
+            "docker-registry syncs no folder",
             "1:01 min of at most 15:00 min",
             "5.00 ms",
             "2: &lt;500&gt;",

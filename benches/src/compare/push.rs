@@ -51,8 +51,8 @@ pub async fn blobs(bench: &mut Bench, programs: &Programs) -> Result<()> {
     let mut sizes = vec![1, 32, bench.plan.largest_mib];
     sizes.dedup();
     let note = "One client; new bytes every time. Portolan answers once the blob is fsynced and its record is \
-                committed; docker-registry fsyncs nothing, so the bar below it adds a sync of the disk right after the \
-                answer, which is what durability would cost it at least. CPU and writes of three nodes count until the \
+                committed; docker-registry once the file is fsynced, but not its name, so the bar below it adds a sync of \
+                the disk right after the answer. CPU and writes of three nodes count until the \
                 other two have their copies.";
     let sheets: Vec<_> = sizes
         .iter()
