@@ -22,16 +22,16 @@ pub async fn run(bench: &mut Bench, site: &Site) -> Result<()> {
     let rtt = site.round_trip_ms();
     let note = format!(
         "An image of two layers of 64 KiB, pushed as docker does: both layers at once, each with HEAD, POST, PATCH and \
-         PUT, then the config in the same way, then the manifest; new connections for each push. The client, and the node \
-         that it pushes to, are in the leader's region or in a far one. The round trip \
-         between regions is {rtt:.0} ms."
+         PUT, then the config in the same way, then the manifest; new connections for each push. The client, and the \
+         node that it pushes to, are in the leader's region or in a far one. The round trip between regions is {rtt:.0} \
+         ms."
     );
     let sheet = bench.chart("wan-push", "Push of a small image", ("round trips", Better::Lower), note);
     let case = "whole push";
     let ways = [
-        (site.leader, site.leader, "both by the leader"),
-        (site.far, site.far, "both far from it"),
-        (site.far, site.leader, "client far, node near it"),
+        (site.leader, site.leader, "both in leader's region"),
+        (site.far, site.far, "both in far region"),
+        (site.far, site.leader, "far client, leader's node"),
     ];
     for _ in 0..bench.plan.repetitions {
         for (from, node, name) in ways {
