@@ -239,7 +239,7 @@ fn what_the_database_counts_goes_on_over_an_install() {
     put(&receiver, Family::Tags, &[("t", "own")], 3);
     let written = count(Ticker::BytesWritten);
     assert!(written > 0);
-    receiver.install(send(&sender.checkpoint().unwrap(), &receiver).unwrap()).unwrap();
+    receiver.install(send(&sender.checkpoint().unwrap(), &receiver).unwrap(), |_| Ok(())).unwrap();
     assert!(count(Ticker::BytesWritten) >= written, "a counter must not go back");
     assert_eq!(get(&receiver, Family::Tags, "t").unwrap(), "sent");
     assert!(count(Ticker::BlockCacheMiss) > 0, "it was read from a file");
