@@ -75,6 +75,8 @@ pub struct Config {
     pub max_proposals: NonZeroUsize,
     /// Reads that may wait for one read-index round at once.
     pub max_waiting_reads: NonZeroUsize,
+    /// Read-index rounds that may be under way at once; reads that come meanwhile share the next.
+    pub max_read_rounds: usize,
     /// Changes that a slow receiver of [`crate::Consensus::changes`] may fall behind before it must rescan.
     pub change_backlog: usize,
     /// Entries of the log whose trace is remembered while spans are exported; older ones are applied without a span.
@@ -117,6 +119,7 @@ impl Default for Config {
             apply_batch_bytes: 8 << 20,
             max_proposals: MAX_PROPOSALS,
             max_waiting_reads: MAX_WAITING_READS,
+            max_read_rounds: 32,
             change_backlog: 1_024,
             traced_entries: 4_096,
             retry_pause_ms: 50,

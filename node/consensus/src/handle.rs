@@ -112,7 +112,8 @@ impl Consensus {
         });
         let (barrier, waiting) = Barrier::new(group.config.max_waiting_reads.get());
         let asking = Arc::clone(&group);
-        let reads = read_index::serve(waiting, move |deadline| read_index::ask(Arc::clone(&asking), deadline));
+        let rounds = group.config.max_read_rounds;
+        let reads = read_index::serve(waiting, rounds, move |deadline| read_index::ask(Arc::clone(&asking), deadline));
         let tasks = vec![
             spawn(&group, reads),
             spawn(&group, Arc::clone(&work).ping_all()),

@@ -1,11 +1,14 @@
 //! Read barriers: any number of reads that wait at the same time share one question to the leader.
 //!
-//! One worker asks. Whoever comes while a question is under way waits for the next, since the answer to the current
-//! one may be older than that read; the next one serves all that gathered meanwhile.
+//! Whoever comes while a question is under way waits for the next, since the answer to the current one may be older
+//! than that read; the next one serves all that gathered meanwhile. Far from the leader the next does not wait for the
+//! answer to the one before: a read that came a moment too late would take twice as long.
 
 use crate::error::ReadError;
 use crate::group::Group;
 use crate::metrics;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use openraft::LinearizerOption;
 use openraft::ReadPolicy;
 use portolan_meta::id::NodeId;
@@ -13,8 +16,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 /// One read that waits.
 pub(crate) struct Waiter {
@@ -22,20 +25,26 @@ pub(crate) struct Waiter {
     answer: oneshot::Sender<u64>,
 }
 
+/// Between the beginnings of two questions of which the first is not answered yet: long enough to gather reads.
+const SPACING: Duration = Duration::from_millis(5);
+
 /// Where reads queue.
 pub(crate) struct Barrier {
     queue: mpsc::Sender<Waiter>,
+    /// One for each read that may wait, in the queue or for an answer.
+    places: Semaphore,
 }
 
 impl Barrier {
     /// `limit`: see [`crate::Config::max_waiting_reads`]. The receiver is for [`serve`].
     pub(crate) fn new(limit: usize) -> (Self, mpsc::Receiver<Waiter>) {
         let (queue, waiting) = mpsc::channel(limit);
-        (Self { queue }, waiting)
+        (Self { queue, places: Semaphore::new(limit) }, waiting)
     }
 
     /// The index that this node must have applied before it reads, confirmed by a quorum after this call.
     pub(crate) async fn pass(&self, deadline: Instant) -> Result<u64, ReadError> {
+        let _place = self.places.try_acquire().map_err(|_| ReadError::Busy)?;
         let (answer, answered) = oneshot::channel();
         self.queue.try_send(Waiter { deadline, answer }).map_err(|error| match error {
             TrySendError::Full(_) => ReadError::Busy,
@@ -48,25 +57,55 @@ impl Barrier {
     }
 }
 
-/// Answers the queue until its senders are gone. `ask` is given until when anybody still waits.
-pub(crate) async fn serve<A, F>(mut waiting: mpsc::Receiver<Waiter>, ask: A)
+/// Answers the queue until its senders are gone, with at most `max_rounds` questions under way. `ask` is given until
+/// when anybody still waits.
+pub(crate) async fn serve<A, F>(mut waiting: mpsc::Receiver<Waiter>, max_rounds: usize, ask: A)
 where
     A: Fn(Instant) -> F,
     F: Future<Output = Option<u64>>,
 {
-    while let Some(first) = waiting.recv().await {
-        let mut until = first.deadline;
-        let mut batch = vec![first];
-        while let Ok(waiter) = waiting.try_recv() {
-            until = until.max(waiter.deadline);
-            batch.push(waiter);
+    let mut rounds = FuturesUnordered::new();
+    let mut due = Instant::now();
+    loop {
+        let room = rounds.len() < max_rounds.max(1);
+        let begin = rounds.is_empty() || (room && Instant::now() >= due);
+        tokio::select! {
+            biased;
+            Some((batch, index)) = rounds.next(), if !rounds.is_empty() => answer_all(batch, index),
+            first = waiting.recv(), if begin => match first {
+                Some(first) => {
+                    let (batch, until) = gather(first, &mut waiting);
+                    let asked = ask(until);
+                    rounds.push(async move { (batch, asked.await) });
+                    due = Instant::now() + SPACING;
+                }
+                None => break,
+            },
+            () = sleep_until(due), if room && !begin => {}
         }
-        // Without an index the waiters are dropped, which they take for "unavailable".
-        let Some(index) = ask(until).await else { continue };
-        for waiter in batch {
-            // One whose deadline has passed no longer listens.
-            let _ = waiter.answer.send(index);
-        }
+    }
+    while let Some((batch, index)) = rounds.next().await {
+        answer_all(batch, index);
+    }
+}
+
+/// Whoever waits now, and until when the last of them does.
+fn gather(first: Waiter, waiting: &mut mpsc::Receiver<Waiter>) -> (Vec<Waiter>, Instant) {
+    let mut until = first.deadline;
+    let mut batch = vec![first];
+    while let Ok(waiter) = waiting.try_recv() {
+        until = until.max(waiter.deadline);
+        batch.push(waiter);
+    }
+    (batch, until)
+}
+
+/// Without an index the waiters are dropped, which they take for "unavailable".
+fn answer_all(batch: Vec<Waiter>, index: Option<u64>) {
+    let Some(index) = index else { return };
+    for waiter in batch {
+        // One whose deadline has passed no longer listens.
+        let _ = waiter.answer.send(index);
     }
 }
 
@@ -139,7 +178,7 @@ mod tests {
         let (barrier, waiting) = Barrier::new(limit);
         let leader = Arc::new(Leader { asked: AtomicU64::new(0), permits: Semaphore::new(0) });
         let asked = Arc::clone(&leader);
-        let worker = tokio::spawn(serve(waiting, move |_| {
+        let worker = tokio::spawn(serve(waiting, 4, move |_| {
             let leader = Arc::clone(&asked);
             async move {
                 let number = leader.asked.fetch_add(1, Ordering::SeqCst) + 1;
@@ -181,8 +220,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_read_does_not_wait_for_the_answer_to_an_earlier_one_nor_take_it() {
+        let (barrier, waiting) = Barrier::new(10);
+        let asked = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&asked);
+        let worker = tokio::spawn(serve(waiting, 3, move |_| {
+            let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+            async move { if number == 3 { Some(number) } else { std::future::pending().await } }
+        }));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let passes = async |expected: u64| {
+            let pass = barrier.pass(deadline);
+            let until_asked = async {
+                while asked.load(Ordering::SeqCst) < expected {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                answer = pass => answer.ok(),
+                () = until_asked, if expected < 3 => None,
+            }
+        };
+        assert_eq!(passes(1).await, None);
+        assert_eq!(passes(2).await, None);
+        assert_eq!(passes(3).await, Some(3));
+        worker.abort();
+    }
+
+    #[tokio::test]
     async fn a_read_gives_up_at_its_own_deadline_and_a_full_queue_says_so() {
-        let (barrier, leader, _worker) = start(1);
+        let (barrier, leader, _worker) = start(2);
         let soon = Instant::now() + Duration::from_millis(100);
         let waiting = tokio::spawn({
             let barrier = Arc::clone(&barrier);
