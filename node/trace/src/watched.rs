@@ -67,7 +67,7 @@ mod tests {
 
     impl SpanExporter for Moody {
         async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
-            if *self.0.lock().unwrap() % 2 == 0 {
+            if self.0.lock().unwrap().is_multiple_of(2) {
                 Ok(())
             } else {
                 Err(OTelSdkError::InternalFailure("away".to_owned()))
