@@ -82,7 +82,7 @@ for name in "${steps[@]}"; do
         unit) step unit cargo test --release --locked --workspace --exclude portolan-chaos-tests ;;
         demo) build && step demo run_demo ;;
         # One at a time: each test starts a cluster of its own on two cores.
-        chaos) build && step chaos cargo test --release --locked -p portolan-chaos-tests --test it -- --nocapture --test-threads=1 --skip clients:: ;;
+        chaos) build && step chaos cargo test --release --locked -p portolan-chaos-tests --lib --test it -- --nocapture --test-threads=1 --skip clients:: ;;
         clients) build && step clients cargo test --release --locked -p portolan-chaos-tests --test it -- --nocapture --test-threads=1 clients:: ;;
         *) echo "no such step: $name (format lint unit demo chaos clients)" >&2; exit 2 ;;
     esac

@@ -4,6 +4,7 @@ use super::journal::Journal;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -21,10 +22,12 @@ impl Tree {
         self.roots.insert(inode, path.to_owned());
         let mut folders = vec![(inode, path.to_owned())];
         while let Some((folder, path)) = folders.pop() {
-            for entry in fs::read_dir(path)? {
+            // Nothing of the dead process vanishes any more: what does belongs to one that lives on beside it.
+            let Some(entries) = found(fs::read_dir(path))? else { continue };
+            for entry in entries {
                 let entry = entry?;
                 // Of the entry, not of what it points to.
-                let metadata = entry.metadata()?;
+                let Some(metadata) = found(entry.metadata())? else { continue };
                 self.at.insert(metadata.ino(), (folder, entry.file_name()));
                 if metadata.is_dir() {
                     folders.push((metadata.ino(), entry.path()));
@@ -41,6 +44,15 @@ impl Tree {
         }
         let (folder, name) = self.at.get(&inode)?;
         Some(self.path(*folder)?.join(name))
+    }
+}
+
+/// Nothing for what is not there.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -46,10 +46,7 @@ async fn kills_on_a_disk_that_keeps_beginnings_lose_nothing_that_was_acknowledge
 async fn a_node_alone_that_purged_its_log_has_everything_after_a_power_loss() -> Result<()> {
     let mut cluster = Cluster::start(Options {
         regions: vec!["solo"],
-        environment: vec![
-            ("PORTOLAN_CLUSTER_SNAPSHOT_LOG_BYTES", (16 << 10).to_string()),
-            ("PORTOLAN_CLUSTER_SNAPSHOT_KEEP_ENTRIES", "1".to_owned()),
-        ],
+        environment: vec![("PORTOLAN_CLUSTER_SNAPSHOT_LOG_BYTES", (16 << 10).to_string())],
         forgetting: Some(Forgetting::default()),
         ..Options::default()
     })
