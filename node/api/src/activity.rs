@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 /// How many times longer a connection is borne with while its bytes move: over a slow link the last of a response is
 /// under way for long, and so is each of many responses at once.
 const SLOW: u32 = 10;
-/// More than this tells of a response that moves; pings are less.
+/// More than this, between two looks, tells of a connection that moves; pings are less.
 const MOVED_BYTES: u64 = 1024;
 
 /// How long a connection is borne with.
@@ -50,8 +50,8 @@ pub(crate) enum Overdue {
 /// The requests of one connection.
 pub(crate) struct Activity {
     requests: Mutex<Requests>,
-    /// The bytes that the client's socket took.
-    written: Arc<AtomicU64>,
+    /// The bytes that came and went.
+    moved: Arc<AtomicU64>,
 }
 
 struct Requests {
@@ -63,9 +63,20 @@ struct Requests {
     /// The responses of which a piece waits for the client, with since when.
     untaken: HashMap<u64, Instant>,
     next_number: u64,
+    /// When bytes were last seen to move.
+    moved_at: Option<Instant>,
 }
 
 impl Requests {
+    /// Takes note of what moved since the last look, and judges. A slow client may take its bytes in rare, large steps.
+    fn look(&mut self, patience: Patience, moved: bool, now: Instant) -> Result<Overdue, Instant> {
+        if moved {
+            self.moved_at = Some(now);
+        }
+        let moves = self.moved_at.is_some_and(|at| now.duration_since(at) < patience.stall);
+        self.judge(patience, moves, now)
+    }
+
     /// Why the connection should end, or when to look again. Nobody wakes who waits for that: it would cost more than
     /// to look.
     fn judge(&self, patience: Patience, moves: bool, now: Instant) -> Result<Overdue, Instant> {
@@ -82,15 +93,16 @@ impl Requests {
 }
 
 impl Activity {
-    pub(crate) fn new(written: Arc<AtomicU64>) -> Arc<Self> {
+    pub(crate) fn new(moved: Arc<AtomicU64>) -> Arc<Self> {
         let requests = Mutex::new(Requests {
             seen: false,
             under_way: 0,
             idle_since: Instant::now(),
             untaken: HashMap::new(),
             next_number: 0,
+            moved_at: None,
         });
-        Arc::new(Self { requests, written })
+        Arc::new(Self { requests, moved })
     }
 
     /// A request has come. It is under way until what is returned is dropped.
@@ -104,20 +116,21 @@ impl Activity {
         UnderWay { activity: Arc::clone(self), number }
     }
 
-    /// Gives an idle connection as much time again, for what is left to say.
+    /// Gives the connection as much time again, for what is left to say.
     pub(crate) fn pardon(&self) {
-        self.lock().idle_since = Instant::now();
+        let mut requests = self.lock();
+        requests.idle_since = Instant::now();
+        requests.untaken.values_mut().for_each(|since| *since = Instant::now());
     }
 
     /// Returns once the connection should end.
     pub(crate) async fn overdue(&self, patience: Patience) -> Overdue {
         let mut again = Instant::now() + patience.look();
         loop {
-            let before = self.written.load(Ordering::Relaxed);
+            let before = self.moved.load(Ordering::Relaxed);
             sleep_until(again).await;
-            let moves = self.written.load(Ordering::Relaxed) - before > MOVED_BYTES;
-            let judged = self.lock().judge(patience, moves, Instant::now());
-            match judged {
+            let moved = self.moved.load(Ordering::Relaxed).saturating_sub(before) > MOVED_BYTES;
+            match self.lock().look(patience, moved, Instant::now()) {
                 Ok(why) => return why,
                 Err(next) => again = next,
             }

@@ -143,7 +143,7 @@ async fn connection<Io>(
     Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = WriteDeadline::new(io, patience.stall);
-    let activity = Activity::new(io.written());
+    let activity = Activity::new(io.moved());
     let requests = Arc::clone(&activity);
     let service = service_fn(move |request: Request<Incoming>| {
         let (under_way, router) = (requests.begin(request.version()), router.clone());
@@ -161,11 +161,12 @@ async fn connection<Io>(
                 activity.pardon();
             }
             why = activity.overdue(patience) => {
-                if ending || why != Overdue::Idle {
+                if ending || why == Overdue::Silent {
                     tracing::debug!(?why, "connection cut");
                     return;
                 }
-                // The last response may still be on its way, and over HTTP/2 a request that crosses the farewell.
+                // The last response may still be on its way, and over HTTP/2 a request that crosses the farewell, or
+                // an upload beside the response that nobody takes.
                 ending = true;
                 connection.as_mut().graceful_shutdown();
                 activity.pardon();

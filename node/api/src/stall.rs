@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 pub(crate) struct WriteDeadline<Io> {
     io: Io,
     timeout: Duration,
-    written: Arc<AtomicU64>,
+    moved: Arc<AtomicU64>,
     writing: Wait,
     flushing: Wait,
     /// Left to run when a wait is over: a fast transfer waits often and shortly, and would else set it each time.
@@ -30,17 +30,17 @@ impl<Io> WriteDeadline<Io> {
     /// Must be called inside a tokio runtime.
     pub(crate) fn new(io: Io, timeout: Duration) -> Self {
         let timer = Box::pin(sleep(timeout));
-        Self { io, timeout, written: Arc::default(), writing: None, flushing: None, timer }
+        Self { io, timeout, moved: Arc::default(), writing: None, flushing: None, timer }
     }
 
-    /// The bytes that the other side's socket took so far.
-    pub(crate) fn written(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.written)
+    /// The bytes that came and went so far.
+    pub(crate) fn moved(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.moved)
     }
 
     fn wrote(&mut self, polled: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = &polled {
-            self.written.fetch_add(*bytes as u64, Ordering::Relaxed);
+            self.moved.fetch_add(*bytes as u64, Ordering::Relaxed);
         }
         bounded(polled, &mut self.writing, self.timer.as_mut(), self.timeout, cx)
     }
@@ -70,7 +70,11 @@ fn bounded<T>(
 
 impl<Io: AsyncRead + Unpin> AsyncRead for WriteDeadline<Io> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buffer);
+        let came = buffer.filled().len().saturating_sub(before);
+        self.moved.fetch_add(came as u64, Ordering::Relaxed);
+        polled
     }
 }
 

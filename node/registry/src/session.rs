@@ -122,9 +122,9 @@ impl Session {
         Ok(Turn { slot, taken_over: mine })
     }
 
-    /// Ends whoever writes now, once it has put its bytes down.
-    pub(crate) fn end_writer(&self) {
-        lock(&self.writer).cancel();
+    /// What ends whoever writes now, once it has put its bytes down; nobody who writes later.
+    pub(crate) fn writer(&self) -> CancellationToken {
+        lock(&self.writer).clone()
     }
 
     /// Waits for whoever writes now, without ending it.

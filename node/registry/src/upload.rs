@@ -67,12 +67,12 @@ impl Registry {
     pub async fn upload_status(&self, repo: &RepoName, id: UploadId) -> Result<UploadProgress, RegistryError> {
         let session = self.session(repo, id)?;
         session.touch();
-        let before = session.progress();
+        let (before, writer) = (session.progress(), session.writer());
         let slot = match tokio::time::timeout(STATUS_PATIENCE, session.wait_turn()).await {
             Ok(slot) => slot,
             Err(_) if session.progress() != before => return Ok(session.progress()),
             Err(_) => {
-                session.end_writer();
+                writer.cancel();
                 let ended = tokio::time::timeout(SYNC_PATIENCE, session.wait_turn()).await;
                 ended.map_err(|_| RegistryError::Busy("writes to the upload session"))?
             }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// The longest `tracestate` that stays with a log entry, in bytes; W3C asks for as much. A client makes it up, and many
-/// entries are remembered.
+/// The longest `tracestate` that stays with a log entry or goes to a peer, in bytes; W3C asks for as much. A client makes
+/// it up, and many entries are remembered.
 const LONGEST_STATE: usize = 512;
 
 static EXPORTING: AtomicBool = AtomicBool::new(false);
@@ -41,6 +41,15 @@ pub fn fail(span: &Span) {
     span.set_status(Status::error(""));
 }
 
+/// The same place, without a state that is too long.
+pub(crate) fn bounded(context: &SpanContext) -> SpanContext {
+    if context.trace_state().header().len() <= LONGEST_STATE {
+        return context.clone();
+    }
+    let (trace, span) = (context.trace_id(), context.span_id());
+    SpanContext::new(trace, span, context.trace_flags(), context.is_remote(), TraceState::NONE)
+}
+
 /// A place in a sampled trace, to be remembered for what is done elsewhere or later on its behalf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext(Arc<SpanContext>);
@@ -65,15 +74,7 @@ impl TraceContext {
     }
 
     fn of(context: &SpanContext) -> Option<Self> {
-        if !context.is_valid() || !context.is_sampled() {
-            return None;
-        }
-        if context.trace_state().header().len() <= LONGEST_STATE {
-            return Some(Self(Arc::new(context.clone())));
-        }
-        let (trace, span) = (context.trace_id(), context.span_id());
-        let bare = SpanContext::new(trace, span, context.trace_flags(), context.is_remote(), TraceState::NONE);
-        Some(Self(Arc::new(bare)))
+        (context.is_valid() && context.is_sampled()).then(|| Self(Arc::new(bounded(context))))
     }
 
     /// Makes a span that was not entered yet a child of this place.

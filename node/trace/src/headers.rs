@@ -1,6 +1,6 @@
 //! Trace context in headers, as W3C writes it; gRPC's metadata are headers too.
 
-use crate::context::{is_exporting, is_traced, set_parent};
+use crate::context::{bounded, is_exporting, is_traced, set_parent};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::trace::TraceContextExt;
@@ -29,10 +29,13 @@ impl Extractor for Incoming<'_> {
     }
 }
 
-/// Writes the trace of the running code into the headers of a call; nothing when it is in none.
+/// Writes the trace of the running code into the headers of a call; nothing when it is in none. A client's baggage stays
+/// behind, and so does a long state of its own: what it made up must not be more than a peer takes.
 pub fn inject(headers: &mut HeaderMap) {
     if is_traced() {
-        global::get_text_map_propagator(|propagator| propagator.inject(&mut Outgoing(headers)));
+        let place = Context::map_current(|context| bounded(context.span().span_context()));
+        let context = Context::new().with_remote_span_context(place);
+        global::get_text_map_propagator(|propagator| propagator.inject_context(&context, &mut Outgoing(headers)));
     }
 }
 
