@@ -207,7 +207,8 @@ async fn a_stop_finishes_what_is_in_flight() {
     let mut server = Server::start().await;
     let client = server.client(1);
     let session = client.begin("a").await;
-    let mut stream = TcpStream::connect(server.ports(1).public).await.unwrap();
+    let port = server.ports(1).public;
+    let mut stream = TcpStream::connect(port).await.unwrap();
     let head = format!("PATCH {session} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab");
     stream.write_all(head.as_bytes()).await.unwrap();
     let part = server.cluster.folder(1).join("uploads").join(session.rsplit('.').next().unwrap()).join("data");
@@ -216,7 +217,11 @@ async fn a_stop_finishes_what_is_in_flight() {
     }
     let finish = async {
         // Only after the stop has begun does the client send the rest.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(port).await.is_ok() {
+            assert!(Instant::now() < deadline, "the port is still open");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         stream.write_all(b"cd").await.unwrap();
         let mut answer = vec![0; 12];
         stream.read_exact(&mut answer).await.unwrap();
