@@ -9,13 +9,15 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, HashMap};
 
-/// Which of the two shapes a manifest has.
+/// Which shape a manifest has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestKind {
     /// A configuration and layers.
     Image,
     /// A list of manifests.
     Index,
+    /// Neither: a media type that this registry does not know, and nothing that it could need.
+    Unknown,
 }
 
 /// What a registry reads in a manifest. Its bytes are stored verbatim beside it.
@@ -62,7 +64,10 @@ pub enum ManifestError {
         body: String,
     },
     /// The format that Docker gave up in 2017.
-    #[error("docker image manifests of schema 1 are not supported; push the image again with a current client")]
+    #[error(
+        "docker image manifests of schema 1 are not supported; push the image again with docker 1.10 or newer, or \
+         convert it on the way: skopeo copy --format v2s2 docker://OLD docker://NEW"
+    )]
     Schema1,
     /// A schema version other than 2, or none where the media type demands it.
     #[error("schemaVersion must be 2")]
@@ -78,8 +83,11 @@ pub enum ManifestError {
         /// What it lacks.
         field: &'static str,
     },
-    /// Neither shape: nothing in it says what it needs.
-    #[error("the manifest has neither a list of manifests nor a configuration or layers")]
+    /// Neither shape, and no media type of its own that would say what else it is.
+    #[error(
+        "the manifest has neither a list of manifests nor a configuration or layers, and neither its mediaType nor \
+         Content-Type names another kind of manifest"
+    )]
     Shapeless,
     /// One digest, two lengths.
     #[error("{digest} is named with two sizes")]
@@ -138,7 +146,9 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Descrip
 
 /// Reads a manifest. `content_type` is the request's header, parameters and all.
 ///
-/// Known media types must have their shape; an unknown one that is well-formed is taken by the shape it has.
+/// Known media types must have their shape. An unknown one that is well-formed is taken by the shape it has, and when it
+/// has none, as a manifest that needs nothing: the specification is agnostic of content types, and what a registry does
+/// not know it can keep and give back all the same. The fields that name blobs and manifests mean the same in every type.
 ///
 /// # Errors
 /// [`ManifestError`]; nothing of the body is believed then.
@@ -152,10 +162,10 @@ pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<ParsedManifest, 
         return Err(ManifestError::NotAnObject);
     }
     let fields: Fields = serde_json::from_slice(body).map_err(ManifestError::Json)?;
-    if fields.fs_layers.is_some()
-        || fields.schema_version == Some(1)
-        || fields.media_type.as_deref().is_some_and(is_schema1)
-    {
+    let said = header.or(fields.media_type.as_deref().filter(|value| !value.is_empty()));
+    // The first version of somebody's own format is no business of Docker's.
+    let first_of_docker = fields.schema_version == Some(1) && !said.is_some_and(media_type::is_unknown_manifest);
+    if fields.fs_layers.is_some() || first_of_docker || fields.media_type.as_deref().is_some_and(is_schema1) {
         return Err(ManifestError::Schema1);
     }
     let kind = shape(&fields)?;
@@ -181,7 +191,8 @@ fn shape(fields: &Fields) -> Result<Option<ManifestKind>, ManifestError> {
     }
 }
 
-/// The type to store: request and body must agree, and one of them or the shape must say it.
+/// The type to store: request and body must agree, and one of them or the shape must say it. A request that only says
+/// that this is JSON has not said it: clients would not know what they pull.
 fn agreed_media_type(
     header: Option<&str>,
     body: Option<&str>,
@@ -195,10 +206,11 @@ fn agreed_media_type(
         (Some(header), Some(body), _) if header != body => {
             Err(ManifestError::MediaTypesDiffer { header: shown(header), body: shown(body) })
         }
-        (Some(said), _, _) | (None, Some(said), _) => Ok(said.to_owned()),
-        (None, None, Some(ManifestKind::Image)) => Ok(media_type::OCI_MANIFEST.to_owned()),
-        (None, None, Some(ManifestKind::Index)) => Ok(media_type::OCI_INDEX.to_owned()),
-        (None, None, None) => Err(ManifestError::Shapeless),
+        (_, Some(said), _) => Ok(said.to_owned()),
+        (Some(said), None, _) if !media_type::is_generic(said) => Ok(said.to_owned()),
+        (_, None, Some(ManifestKind::Image)) => Ok(media_type::OCI_MANIFEST.to_owned()),
+        (_, None, Some(ManifestKind::Index)) => Ok(media_type::OCI_INDEX.to_owned()),
+        (_, None, Some(ManifestKind::Unknown) | None) => Err(ManifestError::Shapeless),
     }
 }
 
@@ -206,7 +218,8 @@ fn check_media_type(value: &str) -> Result<(), ManifestError> {
     if media_type::is_well_formed(value) { Ok(()) } else { Err(ManifestError::MediaType { value: shown(value) }) }
 }
 
-/// A known type must have what it promises; every manifest must have one of the two shapes.
+/// A known type must have what it promises, and an image or index of a generic type its version. What an unknown type
+/// promises is not known.
 fn check_shape(media_type: &str, fields: &Fields, kind: Option<ManifestKind>) -> Result<ManifestKind, ManifestError> {
     let missing = |field| Err(ManifestError::Missing { media_type: media_type.to_owned(), field });
     let versioned = match media_type {
@@ -221,6 +234,7 @@ fn check_shape(media_type: &str, fields: &Fields, kind: Option<ManifestKind>) ->
         }
         // The withdrawn format had no version, and need not list a blob.
         media_type::OCI_ARTIFACT if kind != Some(ManifestKind::Index) => return Ok(ManifestKind::Image),
+        unknown if media_type::is_unknown_manifest(unknown) => return Ok(kind.unwrap_or(ManifestKind::Unknown)),
         _ => false,
     };
     match fields.schema_version {

@@ -33,6 +33,12 @@ pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.man
 /// Bytes.
 pub const OCTET_STREAM: &str = "application/octet-stream";
 
+/// What tools write over a body when nobody tells them what it is: how it is written, not what it says.
+const GENERIC: [&str; 4] = ["application/json", OCTET_STREAM, "text/plain", "application/x-www-form-urlencoded"];
+/// The manifests whose shape this registry knows.
+const KNOWN_MANIFESTS: [&str; 7] =
+    [OCI_MANIFEST, OCI_INDEX, OCI_ARTIFACT, DOCKER_MANIFEST, DOCKER_LIST, DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED];
+
 const OCI_NONDISTRIBUTABLE_PREFIX: &str = "application/vnd.oci.image.layer.nondistributable.";
 /// What precedes every layer's suffix; cache manifests list layers where an index lists manifests.
 const BLOB_PREFIXES: [&str; 5] = [
@@ -64,6 +70,18 @@ pub fn is_well_formed(media_type: &str) -> bool {
     media_type.split_once('/').is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype))
 }
 
+/// Whether it tells nothing about a manifest.
+#[must_use]
+pub fn is_generic(media_type: &str) -> bool {
+    GENERIC.contains(&media_type)
+}
+
+/// Whether it names a kind of manifest that this registry does not know: somebody's own, or one that is yet to come.
+#[must_use]
+pub fn is_unknown_manifest(media_type: &str) -> bool {
+    !is_generic(media_type) && !KNOWN_MANIFESTS.contains(&media_type)
+}
+
 /// Whether a layer of that type lies elsewhere: registries must not demand it (image-spec, "Non-Distributable
 /// Layers").
 #[must_use]
@@ -80,8 +98,8 @@ pub fn is_blob_in_index(media_type: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        DOCKER_FOREIGN_LAYER, DOCKER_LAYER, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, essence, is_blob_in_index,
-        is_nondistributable, is_well_formed,
+        DOCKER_FOREIGN_LAYER, DOCKER_LAYER, DOCKER_SCHEMA1, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, OCTET_STREAM, essence,
+        is_blob_in_index, is_generic, is_nondistributable, is_unknown_manifest, is_well_formed,
     };
 
     #[test]
@@ -114,6 +132,20 @@ mod tests {
         ];
         for (media_type, want) in cases {
             assert_eq!(is_well_formed(media_type), want, "{media_type:?}");
+        }
+    }
+
+    #[test]
+    fn how_a_body_is_written_is_told_from_what_it_is() {
+        let cases = [
+            ("application/json", true, false),
+            (OCTET_STREAM, true, false),
+            (OCI_MANIFEST, false, false),
+            (DOCKER_SCHEMA1, false, false),
+            ("application/vnd.example.manifest+json", false, true),
+        ];
+        for (media_type, generic, unknown) in cases {
+            assert_eq!((is_generic(media_type), is_unknown_manifest(media_type)), (generic, unknown), "{media_type}");
         }
     }
 

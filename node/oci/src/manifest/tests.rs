@@ -89,12 +89,40 @@ fn the_media_type_comes_from_the_body_the_request_or_the_shape() {
         (Some(custom), image(custom), custom),
         (Some(custom), index(custom), custom),
         (Some(custom), without(image(custom), "schemaVersion"), custom),
+        (Some(custom), with(image(custom), "schemaVersion", json!(7)), custom),
+        // What only says how the body is written says nothing, and clients would refuse to pull it under that name.
+        (Some("application/json"), without(image(""), "mediaType"), OCI_MANIFEST),
+        (Some("application/x-www-form-urlencoded"), without(index(""), "mediaType"), OCI_INDEX),
+        (Some("application/octet-stream; x=y"), without(index(""), "mediaType"), OCI_INDEX),
     ];
     for (content_type, body, want) in cases {
         let parsed = read(content_type, &body).unwrap_or_else(|error| panic!("{content_type:?} {body}: {error}"));
         assert_eq!(parsed.media_type, want);
         assert_eq!(parsed.kind == ManifestKind::Index, body.get("manifests").is_some());
     }
+}
+
+#[test]
+fn a_type_that_is_not_known_is_kept_and_needs_what_it_names() {
+    let custom = "application/vnd.example.thing.v1+json";
+    let subject = descriptor(OCI_MANIFEST, "subject");
+    let cases = [
+        (json!({}), ManifestKind::Unknown, 0, 0),
+        (json!({"mediaType": custom}), ManifestKind::Unknown, 0, 0),
+        (json!({"schemaVersion": 1, "things": [1, 2]}), ManifestKind::Unknown, 0, 0),
+        (json!({"schemaVersion": 2, "subject": subject, "artifactType": "x/y"}), ManifestKind::Unknown, 0, 0),
+        (image(custom), ManifestKind::Image, 3, 0),
+        (json!({"blobs": [descriptor("a/b", "payload")]}), ManifestKind::Image, 1, 0),
+        (index(custom), ManifestKind::Index, 0, 2),
+    ];
+    for (body, kind, blobs, manifests) in cases {
+        let parsed = read(Some(custom), &body).unwrap_or_else(|error| panic!("{body}: {error}"));
+        assert_eq!((parsed.kind, parsed.media_type.as_str()), (kind, custom), "{body}");
+        assert_eq!((parsed.blobs.len(), parsed.manifests.len()), (blobs, manifests), "{body}");
+        assert_eq!(parsed.subject.is_some(), body.get("subject").is_some(), "{body}");
+    }
+    // The body alone may say it.
+    assert_eq!(read(None, &json!({"mediaType": custom})).unwrap().kind, ManifestKind::Unknown);
 }
 
 #[test]
@@ -127,8 +155,14 @@ fn whatever_is_no_manifest_is_refused_with_its_code() {
         (Some("not a type"), without(image(""), "mediaType"), "is not a media type"),
         (None, with(image(""), "mediaType", json!("text")), "is not a media type"),
         (None, with(image(OCI_MANIFEST), "artifactType", json!("x y/z")), "is not a media type"),
-        (Some("application/vnd.example+json"), json!({"schemaVersion": 2}), "neither"),
         (None, json!({}), "neither"),
+        (Some(""), json!({"schemaVersion": 2}), "neither"),
+        (Some("application/json"), json!({"schemaVersion": 2}), "neither"),
+        (Some("application/json"), image(OCI_MANIFEST), "Content-Type says"),
+        (Some("application/json"), without(without(image(""), "mediaType"), "schemaVersion"), "schemaVersion"),
+        (Some("application/vnd.example+json"), with(index(""), "config", descriptor("a/b", "c")), "both"),
+        (Some("application/vnd.example+json"), json!({"config": {}}), "does not parse"),
+        (Some("application/vnd.example+json"), json!({"layers": "many"}), "does not parse"),
         (Some(OCI_MANIFEST), with(image(OCI_MANIFEST), "layers", json!([{"size": 1}])), "does not parse"),
         (Some(OCI_MANIFEST), with(image(OCI_MANIFEST), "annotations", json!({"k": 1})), "does not parse"),
         (Some(OCI_MANIFEST), with(image(OCI_MANIFEST), "subject", json!("sha256:1")), "does not parse"),
@@ -150,12 +184,15 @@ fn schema_1_is_refused_by_name_however_it_is_sent() {
         (None, body.clone()),
         (None, without(body, "fsLayers")),
         (Some(OCI_MANIFEST), json!({"schemaVersion": 2, "mediaType": DOCKER_SCHEMA1})),
+        (Some("application/vnd.example+json"), json!({"schemaVersion": 1, "fsLayers": []})),
+        (Some(OCI_MANIFEST), with(image(OCI_MANIFEST), "schemaVersion", json!(1))),
     ];
     for (content_type, body) in cases {
         let error = read(content_type, &body).unwrap_err();
         assert!(matches!(error, ManifestError::Schema1), "{content_type:?}: {error}");
         assert_eq!(error.code(), ErrorCode::Unsupported);
-        assert!(error.to_string().contains("schema 1"));
+        let words = error.to_string();
+        assert!(words.contains("schema 1") && words.contains("push the image again"), "{words}");
     }
 }
 
