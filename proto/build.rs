@@ -3,7 +3,8 @@
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = ["portolan/v1/raft.proto", "portolan/v1/cluster.proto", "portolan/v1/blobs.proto"];
+    let files =
+        ["portolan/v1/raft.proto", "portolan/v1/cluster.proto", "portolan/v1/blobs.proto", "portolan/v1/uploads.proto"];
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

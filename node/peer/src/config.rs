@@ -20,6 +20,11 @@ pub struct Config {
     pub progress_timeout_ms: u64,
     /// How long the receiver of a snapshot may take after its last byte.
     pub snapshot_install_timeout_ms: u64,
+    /// How long the owner of an upload session may take until it wants a forwarded request's body: an earlier request
+    /// may have to put its bytes on the disk first.
+    pub upload_turn_timeout_ms: u64,
+    /// How long it may take to answer after the body's last byte: it syncs, and may have to hash a large blob again.
+    pub upload_finish_timeout_ms: u64,
     /// HTTP/2 pings: how often.
     pub keepalive_interval_ms: u64,
     /// How long the answer to such a ping may take before the connection counts as dead.
@@ -59,6 +64,8 @@ impl Default for Config {
             open_timeout_ms: 5_000,
             progress_timeout_ms: 10_000,
             snapshot_install_timeout_ms: 600_000,
+            upload_turn_timeout_ms: 60_000,
+            upload_finish_timeout_ms: 600_000,
             keepalive_interval_ms: 2_000,
             keepalive_timeout_ms: 4_000,
             bulk_keepalive_timeout_ms: 20_000,

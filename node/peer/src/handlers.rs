@@ -5,6 +5,7 @@ use crate::identity::PeerIdentity;
 use crate::message::{
     Append, HelloCall, HelloReply, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob, SnapshotFrame,
 };
+use crate::upload::{ForwardedBody, UploadCall, UploadReply};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -65,6 +66,14 @@ pub trait BlobHandler: Send + Sync + 'static {
     fn accuse(&self, from: PeerIdentity, digest: Digest) -> Answer<'_, ()>;
 }
 
+/// Upload sessions of this node.
+pub trait UploadHandler: Send + Sync + 'static {
+    /// A client's request for a session, come to another node. The body is sent once its first piece is asked for, and
+    /// no faster than it is taken; it is never asked for when the request is refused. Dropping the answer's future
+    /// must not undo what was begun.
+    fn forwarded(&self, from: PeerIdentity, call: UploadCall, body: ForwardedBody) -> Answer<'_, UploadReply>;
+}
+
 /// Answers `hello`, from the moment the port is bound.
 pub trait HelloHandler: Send + Sync + 'static {
     /// What is known here; [`PeerError::Starting`] while a node that belongs to a cluster cannot tell yet: nothing
@@ -81,4 +90,6 @@ pub struct Handlers {
     pub cluster: Arc<dyn ClusterHandler>,
     /// Blobs.
     pub blobs: Arc<dyn BlobHandler>,
+    /// Upload sessions.
+    pub uploads: Arc<dyn UploadHandler>,
 }

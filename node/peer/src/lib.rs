@@ -5,7 +5,7 @@
 //! cluster's state; payloads of Raft and proposals cross as opaque bytes.
 //!
 //! Every call and every answer carries the identity of the node that speaks, and a [`Guard`] at both ends checks it;
-//! only `hello` needs none. In reading order: [`message`] and [`handlers`] are what others see of it, [`identity`],
+//! only `hello` needs none. In reading order: [`message`], [`upload`] and [`handlers`] are what others see of it, [`identity`],
 //! [`rejection`] and [`guard`] say who may talk, [`peers`] is the client, [`server`] the server, [`io`], [`tls`] and
 //! [`memory`] are what they run over.
 
@@ -35,11 +35,12 @@ mod status;
 mod stub;
 mod telemetry;
 pub mod tls;
+pub mod upload;
 
 pub use config::Config;
 pub use error::PeerError;
 pub use guard::{Guard, IdentityTable};
-pub use handlers::{Answer, BlobHandler, ClusterHandler, Handlers, HelloHandler, RaftHandler};
+pub use handlers::{Answer, BlobHandler, ClusterHandler, Handlers, HelloHandler, RaftHandler, UploadHandler};
 pub use health::Health;
 pub use identity::{Expected, LocalIdentity, PROTOCOL_VERSION, PeerIdentity};
 pub use io::{Connector, Io, PeerIo};
@@ -52,3 +53,6 @@ pub use peers::Peers;
 pub use rejection::{Rejection, RejectionKind, Side};
 pub use server::PeerServer;
 pub use tls::{TlsAcceptor, TlsConnector, TlsMaterial};
+pub use upload::{
+    BrokenOff, Chunk, Forwarded, ForwardedBody, UploadAction, UploadCall, UploadFault, UploadReply, UploadSending,
+};

@@ -19,15 +19,17 @@ use crate::snapshot::Sending;
 use crate::status::from_status;
 use crate::stub::{Shared, Stub, Target};
 use crate::telemetry;
+use crate::upload::{Forwarded, Outgoing, UploadCall};
 use bytes::Bytes;
-use futures::Stream;
 use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
 use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
 use portolan_proto::v1;
 use portolan_proto::v1::blobs_client::BlobsClient;
 use portolan_proto::v1::cluster_client::ClusterClient;
 use portolan_proto::v1::raft_client::RaftClient;
+use portolan_proto::v1::uploads_client::UploadsClient;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -289,6 +291,28 @@ impl Peers {
         let (open, progress) = (self.shared.config.open_timeout(), self.shared.config.progress_timeout());
         let frames = bounded("read_blob", open, client.read(read_to_wire(&read))).await?;
         blob::receive(frames, &read, open, progress).await
+    }
+
+    /// Hands a client's request for an upload session to the session's owner, and awaits its first word: an answer, or
+    /// that it wants the body. Until then nothing of the body was read, so that any error may be tried again.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn forward_upload(
+        &self,
+        target: NodeId,
+        call: &UploadCall,
+        open: Duration,
+    ) -> Result<Forwarded, PeerError> {
+        let config = &self.shared.config;
+        let limit = config.max_message_bytes;
+        let client = UploadsClient::new(self.stub(target, Lane::Bulk)?);
+        let mut client = client.max_decoding_message_size(limit).max_encoding_message_size(limit);
+        let (outgoing, frames) = Outgoing::of(call, config.chunk_bytes);
+        let answers = bounded("forward_upload", open.min(config.open_timeout()), client.forward(frames)).await?;
+        let ms = Duration::from_millis;
+        let (turn, finish) = (ms(config.upload_turn_timeout_ms), ms(config.upload_finish_timeout_ms));
+        outgoing.first(answers.boxed(), turn, finish).await
     }
 
     /// Tells a holder that its bytes did not match, so that it hashes its file again.

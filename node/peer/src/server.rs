@@ -8,11 +8,12 @@ use crate::identity::LocalIdentity;
 use crate::io::PeerIo;
 use crate::link::frame_bytes;
 use crate::refusals::Refusals;
-use crate::service::{BlobsService, ClusterService, RaftService};
+use crate::service::{BlobsService, ClusterService, RaftService, UploadsService};
 use futures::{Stream, TryStreamExt};
 use portolan_proto::v1::blobs_server::BlobsServer;
 use portolan_proto::v1::cluster_server::ClusterServer;
 use portolan_proto::v1::raft_server::RaftServer;
+use portolan_proto::v1::uploads_server::UploadsServer;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -70,12 +71,14 @@ impl PeerServer {
             stopping: stopping.clone(),
         };
         let cluster = ClusterService { handlers: Arc::clone(&self.handlers), hello: self.hello };
+        let uploads = UploadsService { handlers: Arc::clone(&self.handlers), open: self.config.open_timeout() };
         let blobs = BlobsService { handlers: self.handlers, chunk: self.config.chunk_bytes };
         let served = builder(&self.config)
             .layer(self.admit)
             .add_service(RaftServer::new(raft).max_decoding_message_size(limit).max_encoding_message_size(limit))
             .add_service(ClusterServer::new(cluster).max_decoding_message_size(limit).max_encoding_message_size(limit))
             .add_service(BlobsServer::new(blobs).max_decoding_message_size(limit).max_encoding_message_size(limit))
+            .add_service(UploadsServer::new(uploads).max_decoding_message_size(limit).max_encoding_message_size(limit))
             .serve_with_incoming_shutdown(incoming, signal);
         let mut served = Box::pin(served);
         let patience = async {

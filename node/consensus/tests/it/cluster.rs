@@ -11,9 +11,9 @@ use portolan_meta::query;
 use portolan_meta::row::Role;
 use portolan_oci::{Digest, RepoName};
 use portolan_peer::{
-    Answer, BlobHandler, ClusterHandler, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity,
-    MemoryNetwork, PeerError, PeerIdentity, PeerServer, Peers, PingReply, ProposeCall, ProposeReply, ReadBlob,
-    RemoteBlob,
+    Answer, BlobHandler, ClusterHandler, ForwardedBody, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable,
+    LocalIdentity, MemoryNetwork, PeerError, PeerIdentity, PeerServer, Peers, PingReply, ProposeCall, ProposeReply,
+    ReadBlob, RemoteBlob, UploadCall, UploadHandler, UploadReply,
 };
 use portolan_store::{RaftLog, State};
 use std::future::Future;
@@ -156,7 +156,12 @@ impl Cluster {
         let consensus = started.await.expect("consensus starts");
         let reads_asked = Arc::new(AtomicU64::new(0));
         let counting = Counting { inner: consensus.cluster_handler(), reads: Arc::clone(&reads_asked) };
-        let ours = Handlers { raft: consensus.raft_handler(), cluster: Arc::new(counting), blobs: Arc::new(NoBlobs) };
+        let ours = Handlers {
+            raft: consensus.raft_handler(),
+            cluster: Arc::new(counting),
+            blobs: Arc::new(NoBlobs),
+            uploads: Arc::new(NoUploads),
+        };
         assert!(handlers.set(ours).is_ok(), "set once");
         Node { consensus, peers, reads_asked, state, log, server, stop }
     }
@@ -284,6 +289,14 @@ impl BlobHandler for NoBlobs {
 
     fn accuse(&self, _from: PeerIdentity, _digest: Digest) -> Answer<'_, ()> {
         async { Ok(()) }.boxed()
+    }
+}
+
+struct NoUploads;
+
+impl UploadHandler for NoUploads {
+    fn forwarded(&self, _: PeerIdentity, _: UploadCall, _: ForwardedBody) -> Answer<'_, UploadReply> {
+        async { Err(PeerError::NotFound) }.boxed()
     }
 }
 

@@ -7,3 +7,4 @@ mod identity;
 mod life;
 mod support;
 mod tls;
+mod uploads;

@@ -240,7 +240,12 @@ impl Served {
 
     pub(crate) fn set_handlers(&self) {
         let echo = &self.echo;
-        let handlers = Handlers { raft: echo.clone(), cluster: echo.clone(), blobs: echo.clone() };
+        let handlers = Handlers {
+            raft: echo.clone(),
+            cluster: echo.clone(),
+            blobs: echo.clone(),
+            uploads: Arc::new(crate::uploads::Owner),
+        };
         assert!(self.handlers.set(handlers).is_ok(), "handlers are set once");
     }
 

@@ -11,8 +11,8 @@ use portolan_meta::query;
 use portolan_meta::row::Role;
 use portolan_oci::{Algorithm, Digest};
 use portolan_peer::{
-    Answer, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity, MemoryNetwork, PeerIdentity,
-    PeerServer, Peers,
+    Answer, ForwardedBody, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity, MemoryNetwork,
+    PeerError, PeerIdentity, PeerServer, Peers, UploadCall, UploadHandler, UploadReply,
 };
 use portolan_replication::{BlobBody, Config, Me, Replication};
 use portolan_store::{Blobs, PartKind, RaftLog, State};
@@ -80,6 +80,14 @@ struct NoHello;
 impl HelloHandler for NoHello {
     fn hello(&self, _call: HelloCall) -> Answer<'_, HelloReply> {
         Box::pin(std::future::ready(Ok(HelloReply::default())))
+    }
+}
+
+struct NoUploads;
+
+impl UploadHandler for NoUploads {
+    fn forwarded(&self, _: PeerIdentity, _: UploadCall, _: ForwardedBody) -> Answer<'_, UploadReply> {
+        Box::pin(std::future::ready(Err(PeerError::NotFound)))
     }
 }
 
@@ -171,6 +179,7 @@ impl Cluster {
             raft: consensus.raft_handler(),
             cluster: consensus.cluster_handler(),
             blobs: Arc::new(Gate(Arc::clone(&tamper))),
+            uploads: Arc::new(NoUploads),
         });
         assert!(set.is_ok());
         let stop = CancellationToken::new();

@@ -1,0 +1,153 @@
+//! Requests for upload sessions, forwarded to their owner.
+
+use crate::support::pair;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::{iter, repeat};
+use portolan_meta::id::NodeId;
+use portolan_oci::{ContentRange, Digest};
+use portolan_peer::{
+    Answer, BrokenOff, Chunk, Config, Forwarded, ForwardedBody, PeerError, PeerIdentity, Peers, UploadAction,
+    UploadCall, UploadFault, UploadHandler, UploadReply,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An owner whose sessions are called by what it does with their bodies.
+pub(crate) struct Owner;
+
+impl UploadHandler for Owner {
+    fn forwarded(&self, _: PeerIdentity, call: UploadCall, mut body: ForwardedBody) -> Answer<'_, UploadReply> {
+        Box::pin(async move {
+            Ok(match (call.session.as_str(), call.action) {
+                ("count", _) => {
+                    let mut length = 0;
+                    loop {
+                        match body.next().await {
+                            Some(Ok(bytes)) => length += bytes.len() as u64,
+                            Some(Err(BrokenOff)) => break UploadReply::Fault(UploadFault::BrokenOff),
+                            None => break UploadReply::Progress(length),
+                        }
+                    }
+                }
+                ("first piece", _) => {
+                    let first = body.next().await;
+                    UploadReply::Progress(first.and_then(Result::ok).map_or(0, |bytes| bytes.len() as u64))
+                }
+                ("stuck", _) => {
+                    body.next().await;
+                    std::future::pending().await
+                }
+                ("refuse", UploadAction::Append(Chunk { range: Some(range), .. })) => {
+                    UploadReply::Fault(UploadFault::OutOfOrder { start: range.first(), length: 7 })
+                }
+                ("finish", UploadAction::Finish { digest, .. }) if digest == Digest::sha256_of(b"x") => {
+                    UploadReply::Done
+                }
+                ("fail", _) => return Err(PeerError::Remote("disk".to_owned())),
+                _ => UploadReply::Fault(UploadFault::Unknown),
+            })
+        })
+    }
+}
+
+fn call(session: &str, action: UploadAction) -> UploadCall {
+    UploadCall { repo: "team/app".parse().unwrap(), session: session.to_owned(), action }
+}
+
+fn append(session: &str) -> UploadCall {
+    call(session, UploadAction::Append(Chunk::default()))
+}
+
+fn pieces(count: usize, length: usize) -> ForwardedBody {
+    iter((0..count).map(move |_| Ok(Bytes::from(vec![7; length])))).boxed()
+}
+
+/// Sends a body to a session that wants it.
+async fn send(peers: &Peers, session: &str, body: ForwardedBody) -> Result<UploadReply, PeerError> {
+    match peers.forward_upload(NodeId(2), &append(session), SECOND).await? {
+        Forwarded::Go(sending) => sending.send(body).await,
+        Forwarded::Answer(reply) => panic!("answered before the body: {reply:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_body_arrives_whole_and_one_that_breaks_off_is_told_from_it() {
+    let (_network, peers, served) = pair(&Config::default());
+    for (count, length) in [(0, 0), (1, 1), (3, 1_000_000), (1, 20_000_000)] {
+        let got = send(&peers, "count", pieces(count, length)).await;
+        assert_eq!(got, Ok(UploadReply::Progress((count * length) as u64)), "{count} pieces of {length} bytes");
+    }
+    let broken = pieces(2, 1_000).chain(iter([Err(BrokenOff)])).boxed();
+    assert_eq!(send(&peers, "count", broken).await, Ok(UploadReply::Fault(UploadFault::BrokenOff)));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_takes_nothing_of_its_body() {
+    let (_network, peers, served) = pair(&Config::default());
+    let range = Some(ContentRange::parse("9-12").unwrap());
+    let refused = call("refuse", UploadAction::Append(Chunk { range, length: Some(4) }));
+    let finish = UploadAction::Finish { digest: Digest::sha256_of(b"x"), chunk: Chunk::default() };
+    let cases = [
+        (refused, UploadReply::Fault(UploadFault::OutOfOrder { start: 9, length: 7 })),
+        (call("finish", finish), UploadReply::Done),
+        (call("nobody's", UploadAction::Status), UploadReply::Fault(UploadFault::Unknown)),
+        (call("nobody's", UploadAction::Cancel), UploadReply::Fault(UploadFault::Unknown)),
+    ];
+    for (call, want) in cases {
+        match peers.forward_upload(NodeId(2), &call, SECOND).await {
+            Ok(Forwarded::Answer(reply)) => assert_eq!(reply, want, "{call:?}"),
+            Ok(Forwarded::Go(_)) => panic!("{call:?} wants a body"),
+            Err(error) => panic!("{call:?}: {error}"),
+        }
+    }
+    let failed = peers.forward_upload(NodeId(2), &append("fail"), SECOND).await;
+    assert!(matches!(failed, Err(PeerError::Remote(_))), "{:?}", failed.err());
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn an_owner_may_answer_before_the_bodys_end() {
+    let (_network, peers, served) = pair(&Config::default());
+    let endless = repeat(Ok(Bytes::from_static(&[1; 1_000]))).boxed();
+    assert_eq!(send(&peers, "first piece", endless).await, Ok(UploadReply::Progress(1_000)));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_is_read_no_faster_than_its_owner_takes_it() {
+    let config = Config { stream_window_bytes: 1 << 20, ..Config::default() };
+    let (_network, peers, served) = pair(&config);
+    let read = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&read);
+    let endless = repeat(Bytes::from(vec![1; 64 << 10])).map(move |bytes| {
+        counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(bytes)
+    });
+    let sending = tokio::spawn(async move { send(&peers, "stuck", endless.boxed()).await });
+    let mut before = 0;
+    // The windows fill, and then nothing moves.
+    crate::support::eventually("the sender's rest", async || {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = read.load(Ordering::Relaxed);
+        let rests = now > 0 && now == before;
+        before = now;
+        rests
+    })
+    .await;
+    assert!(before < 8 << 20, "{before} bytes were read for an owner that took one piece");
+    sending.abort();
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_was_read_to_its_end_waits_no_longer_than_the_owner_may_take() {
+    let config = Config { upload_finish_timeout_ms: 50, ..Config::default() };
+    let (_network, peers, served) = pair(&config);
+    assert_eq!(send(&peers, "stuck", pieces(1, 10)).await, Err(PeerError::Deadline));
+    served.stop().await;
+}
