@@ -68,12 +68,13 @@ pub enum Action {
         /// The repository.
         repo: RepoName,
     },
-    /// `POST /v2/NAME/blobs/uploads/?mount=DIGEST&from=NAME`: reads from one repository and writes to another.
+    /// `POST /v2/NAME/blobs/uploads/?mount=DIGEST&from=NAME`: reads from one repository and writes to another. Without
+    /// `from` the blob may come from any repository that the caller may read blobs of.
     MountBlob {
         /// Where the blob shall be visible.
         repo: RepoName,
-        /// Where it is visible.
-        from: RepoName,
+        /// Where it is visible, if the caller says so.
+        from: Option<RepoName>,
         /// The blob.
         digest: Digest,
     },
@@ -198,7 +199,7 @@ impl Action {
     #[must_use]
     pub const fn reads_from(&self) -> Option<&RepoName> {
         match self {
-            Self::MountBlob { from, .. } => Some(from),
+            Self::MountBlob { from, .. } => from.as_ref(),
             _ => None,
         }
     }

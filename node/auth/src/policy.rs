@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn the_open_mode_leaves_only_changes_of_the_cluster_to_the_admin() {
         let (repo, digest): (RepoName, _) = ("a".parse().unwrap(), Digest::sha256_of(b""));
-        let mount = Action::MountBlob { repo: repo.clone(), from: "b".parse().unwrap(), digest };
+        let mount = Action::MountBlob { repo: repo.clone(), from: Some("b".parse().unwrap()), digest };
         assert_eq!(mount.reads_from().map(RepoName::as_str), Some("b"));
         let cases = [
             (Action::Base, Access::Read),

@@ -232,6 +232,12 @@ pub fn edge(kind: ChildKind, child: &Digest, repo: RepoId, parent: &Digest) -> V
     Key::new().kind(kind).digest(child).number(repo.0).digest(parent).0
 }
 
+/// The prefix of a child's edges, by repository.
+#[must_use]
+pub fn edges(kind: ChildKind, child: &Digest) -> Vec<u8> {
+    Key::new().kind(kind).digest(child).0
+}
+
 /// The prefix of a child's edges in one repository.
 #[must_use]
 pub fn edges_in(kind: ChildKind, child: &Digest, repo: RepoId) -> Vec<u8> {
@@ -242,6 +248,12 @@ pub fn edges_in(kind: ChildKind, child: &Digest, repo: RepoId) -> Vec<u8> {
 #[must_use]
 pub fn pin(digest: &Digest, repo: RepoId) -> Vec<u8> {
     Key::new().digest(digest).number(repo.0).0
+}
+
+/// The prefix of a blob's pins, by repository.
+#[must_use]
+pub fn pins(digest: &Digest) -> Vec<u8> {
+    Key::new().digest(digest).0
 }
 
 /// One copy of a blob.

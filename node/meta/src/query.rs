@@ -314,6 +314,49 @@ pub fn visible_blob_in(view: &dyn View, repo: RepoId, digest: &Digest) -> Result
     Ok(shown.then_some(row))
 }
 
+/// Repositories that show a blob, in the order in which they were made: at most `limit`.
+///
+/// # Errors
+/// See [`clock_ms`].
+pub fn repos_showing(view: &dyn View, digest: &Digest, limit: usize) -> Result<Vec<RepoName>, ViewError> {
+    let mut shown = Vec::new();
+    let mut after = None;
+    while shown.len() < limit {
+        let prefixes = [(Family::Edges, key::edges(ChildKind::Blob, digest)), (Family::Pins, key::pins(digest))];
+        let mut next = None;
+        for (family, prefix) in prefixes {
+            next = [next, repo_after(view, family, &prefix, after)?].into_iter().flatten().min();
+        }
+        let Some(id) = next else { break };
+        after = Some(id);
+        let name = view.get(Family::Repos, &key::repo_by_id(id))?;
+        let name = name.and_then(|name| std::str::from_utf8(&name).ok()?.parse::<RepoName>().ok());
+        if let Some(name) = name
+            && visible_blob_in(view, id, digest)?.is_some()
+        {
+            shown.push(name);
+        }
+    }
+    Ok(shown)
+}
+
+/// The first repository after another one in rows whose key goes on with a repository.
+fn repo_after(
+    view: &dyn View,
+    family: Family,
+    prefix: &[u8],
+    after: Option<RepoId>,
+) -> Result<Option<RepoId>, ViewError> {
+    // No key goes on behind its repository with so high a byte.
+    let last = after.map(|RepoId(id)| [prefix, &id.to_be_bytes(), &[u8::MAX]].concat());
+    let rows = view.scan(family, prefix, last.as_deref(), 1)?;
+    let Some((key, _)) = rows.first() else { return Ok(None) };
+    match key::split_number(&key[prefix.len()..]) {
+        Some((id, _)) => Ok(Some(RepoId(id))),
+        None => Err(corrupt(family, key, "it names no repository")),
+    }
+}
+
 /// Whether an unexpired pin of the repository keeps the blob.
 ///
 /// # Errors

@@ -128,6 +128,33 @@ fn a_condemned_blob_revives_with_a_new_generation_and_only_the_new_file() {
 }
 
 #[test]
+fn a_blob_is_found_in_every_repository_that_shows_it_and_in_no_other() {
+    let mut world = World::new();
+    let shown = |world: &World, limit| {
+        let repos = query::repos_showing(&world.state, &digest("layer"), limit).unwrap();
+        repos.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert!(shown(&world, 9).is_empty());
+    world.upload(1, "expired", "layer");
+    world.now_ms += PIN_MS;
+    // An edge in one, a pin in another, both in the third, and something else in the last.
+    for name in ["app", "both", "pinned"] {
+        world.upload(1, name, "layer");
+        world.upload(1, name, "another layer");
+    }
+    world.upload(1, "other", "another layer");
+    world.put_ok(image("image", &["layer"], &[]));
+    world.put_ok(image("twice", &["layer"], &[]));
+    assert_eq!(shown(&world, 9), ["app", "both", "pinned"]);
+    assert_eq!(shown(&world, 2), ["app", "both"]);
+    assert_eq!(shown(&world, 0), [""; 0]);
+    world.now_ms += PIN_MS;
+    world.upload(1, "other", "another layer");
+    assert_eq!(shown(&world, 9), ["app"], "pins end, edges stay");
+    world.check();
+}
+
+#[test]
 fn a_mount_needs_a_blob_that_the_source_shows() {
     let mut world = World::new();
     world.upload(1, "app", "layer");
