@@ -136,17 +136,9 @@ impl Node {
         let local = local_node(&identity, epoch, &disk.state)?;
         net.identify(&local, &disk.state)?;
 
-        let (consensus, replication) = start_data(&config, &net, &disk, &local).await?;
+        let (floors, registry) = start_floors(&config, &net, &disk, &local).await?;
+        let Floors { consensus, replication, .. } = floors;
         let mut helpers = start_helpers(&config, &local, &consensus, &net.table, &disk, metrics);
-        let registry = Registry::start(
-            config.registry.clone(),
-            Floors {
-                consensus: Arc::clone(&consensus),
-                replication: Arc::clone(&replication),
-                blobs: Arc::clone(&disk.blobs),
-                peers: Arc::clone(&net.peers),
-            },
-        );
         tell_condition(&mut helpers, &registry, &consensus, &disk.blobs);
         let policy = Policy::new(&config.auth, admin);
         let public = start_public(&config, &registry, policy, materials.public, listeners.public);
@@ -268,13 +260,14 @@ async fn stage(part: &'static str, stopping: impl Future<Output = ()>) {
     }
 }
 
-/// Starts what agrees on the metadata and what moves the blobs, and lets the peer server answer for both.
-async fn start_data(
+/// Starts what agrees on the metadata, what moves the blobs and what clients ask for, and lets the peer server answer
+/// for all three.
+async fn start_floors(
     config: &Config,
     net: &Net,
     disk: &Disk,
     local: &LocalNode,
-) -> Result<(Arc<Consensus>, Arc<Replication>), Failure> {
+) -> Result<(Floors, Arc<Registry>), Failure> {
     let consensus = Consensus::start(
         config.consensus.clone(),
         local.clone(),
@@ -292,11 +285,14 @@ async fn start_data(
         Arc::clone(&consensus),
         Arc::clone(&net.peers),
     );
-    net.answer(&consensus, &replication);
+    let floors =
+        Floors { consensus, replication, blobs: Arc::clone(&disk.blobs), peers: Arc::clone(&net.peers) };
+    let registry = Registry::start(config.registry.clone(), floors.clone());
+    net.answer(&floors, &registry);
     if local.id == NodeId(1) {
-        consensus.initialize_if_first().await.map_err(Failure::start("beginning the cluster"))?;
+        floors.consensus.initialize_if_first().await.map_err(Failure::start("beginning the cluster"))?;
     }
-    Ok((consensus, replication))
+    Ok((floors, registry))
 }
 
 /// Who this start is. The epoch is what the state says, or on an empty folder what the peers said.

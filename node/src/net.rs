@@ -6,10 +6,10 @@ use crate::error::Failure;
 use crate::listeners::Materials;
 use crate::members::peer_members;
 use crate::part::Part;
-use portolan_consensus::{Consensus, LocalNode};
+use portolan_consensus::LocalNode;
 use portolan_meta::query;
 use portolan_peer::{Handlers, IdentityTable, LocalIdentity, PeerIdentity, PeerServer, Peers};
-use portolan_replication::Replication;
+use portolan_registry::{Floors, Registry};
 use portolan_store::State;
 use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
@@ -76,11 +76,12 @@ impl Net {
     }
 
     /// Lets the peer server answer everything.
-    pub(crate) fn answer(&self, consensus: &Arc<Consensus>, replication: &Arc<Replication>) {
+    pub(crate) fn answer(&self, floors: &Floors, registry: &Arc<Registry>) {
         let handlers = Handlers {
-            raft: consensus.raft_handler(),
-            cluster: consensus.cluster_handler(),
-            blobs: replication.blob_handler(),
+            raft: floors.consensus.raft_handler(),
+            cluster: floors.consensus.cluster_handler(),
+            blobs: floors.replication.blob_handler(),
+            uploads: registry.upload_handler(),
         };
         // Set once per process.
         let _ = self.handlers.set(handlers);

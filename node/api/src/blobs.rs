@@ -5,6 +5,7 @@ use crate::call::Call;
 use crate::errors::ApiError;
 use crate::headers;
 use crate::manifests::gone;
+use crate::places::Place;
 use axum::body::Body;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE};
 use http::{HeaderValue, Response, StatusCode};
@@ -21,7 +22,8 @@ pub(crate) async fn read(call: Call, repo: RepoName, digest: Digest) -> Result<R
         described(Body::empty(), stat.size)
     } else {
         let range = asked_range(&call, &digest)?;
-        open(&call.registry, &repo, &digest, range).await?
+        let place = call.transfers.downloads.take()?;
+        open(&call.registry, &repo, &digest, range, place).await?
     };
     headers::content(response.headers_mut(), &digest);
     Ok(response)
@@ -32,11 +34,12 @@ async fn open(
     repo: &RepoName,
     digest: &Digest,
     range: Option<ByteRange>,
+    place: Place,
 ) -> Result<Response<Body>, ApiError> {
     let blob = registry.blob_open(repo, digest, range).await?;
     let length = blob.range.end - blob.range.start;
     tracing::debug!(%repo, %digest, source = blob.source.label(), "blob opened");
-    let mut response = described(Body::new(BlobBody::new(blob.stream, length)), length);
+    let mut response = described(Body::new(BlobBody::new(blob.stream, length, place)), length);
     response.headers_mut().insert(headers::SOURCE, source(blob.source));
     if range.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;

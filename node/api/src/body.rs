@@ -1,5 +1,6 @@
 //! Blob bytes as a response body: handed on as they come, with an exact length.
 
+use crate::places::Place;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use http_body::{Body, Frame, SizeHint};
@@ -8,10 +9,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// A stream of exactly `remaining` bytes. When the stream fails or ends early the body fails, so that the connection is
-/// cut and no client takes the part for the whole.
+/// cut and no client takes the part for the whole. It keeps its place among the downloads until it is dropped.
 pub(crate) struct BlobBody {
     stream: BoxStream<'static, Result<Bytes, ReadError>>,
     remaining: u64,
+    _place: Place,
 }
 
 /// Why a body was cut short.
@@ -26,8 +28,8 @@ pub(crate) enum CutShort {
 }
 
 impl BlobBody {
-    pub(crate) fn new(stream: BoxStream<'static, Result<Bytes, ReadError>>, length: u64) -> Self {
-        Self { stream, remaining: length }
+    pub(crate) fn new(stream: BoxStream<'static, Result<Bytes, ReadError>>, length: u64, place: Place) -> Self {
+        Self { stream, remaining: length, _place: place }
     }
 }
 
@@ -70,6 +72,7 @@ impl Body for BlobBody {
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::BlobBody;
+    use crate::places::Places;
     use bytes::Bytes;
     use futures::StreamExt;
     use http_body::Body;
@@ -89,7 +92,8 @@ mod tests {
             (&["ab"][..], 3, false),
             (&["ab", "cd"][..], 3, false),
         ] {
-            let body = BlobBody::new(pieces(list), length);
+            let place = Places::new("downloads", 1).take().unwrap();
+            let body = BlobBody::new(pieces(list), length, place);
             assert_eq!(body.size_hint().exact(), Some(length));
             assert_eq!(body.collect().await.is_ok(), want, "{list:?} as {length}");
         }

@@ -4,7 +4,8 @@ use crate::call::Call;
 use crate::errors::{ApiError, respond};
 use crate::gate::{Gate, RequestId, gated};
 use crate::meter::Label;
-use crate::query::{Query, decode};
+use crate::places::Transfers;
+use crate::query::{Query, decode_path};
 use crate::route::{RouteError, admin as admin_route, registry as registry_route};
 use crate::{admin, base, blobs, headers, listing, manifests, meter, uploads};
 use axum::Router;
@@ -27,17 +28,26 @@ pub struct PublicApi {
     pub policy: Arc<Policy>,
 }
 
+/// What every request is served from.
+#[derive(Clone)]
+struct Served {
+    api: PublicApi,
+    transfers: Arc<Transfers>,
+}
+
 /// The public router: `/v2/` and `/api/v1/`, behind the gate that numbers, limits, logs and measures requests.
 pub fn public_router(api: PublicApi) -> Router {
     meter::describe();
-    let gate = Arc::new(Gate::new(api.registry.config().limits.requests, Arc::clone(api.registry.traffic())));
+    let limits = &api.registry.config().limits;
+    let gate = Arc::new(Gate::new(limits.requests, Arc::clone(api.registry.traffic())));
+    let transfers = Arc::new(Transfers::new(limits));
     Router::new()
         .route("/v2", any(serve_registry))
         .route("/v2/", any(serve_registry))
         .route("/v2/{*rest}", any(serve_registry))
         .route("/api/v1/{*rest}", any(serve_admin))
         .fallback(nothing)
-        .with_state(api)
+        .with_state(Served { api, transfers })
         .layer(from_fn_with_state(gate, gated))
 }
 
@@ -45,9 +55,9 @@ async fn nothing(request: Request) -> Response<Body> {
     failed(&request, &RouteError::NoSuchPath.into())
 }
 
-async fn serve_registry(State(api): State<PublicApi>, request: Request) -> Response<Body> {
+async fn serve_registry(State(served): State<Served>, request: Request) -> Response<Body> {
     let namespace = Query::of(request.uri()).get("ns").map(headers::text);
-    let mut response = serve(&api, request, "/v2", registry_route).await;
+    let mut response = serve(&served, request, "/v2", registry_route).await;
     response.headers_mut().insert(headers::API_VERSION, http::HeaderValue::from_static("registry/2.0"));
     if let Some(namespace) = namespace {
         response.headers_mut().insert(headers::NAMESPACE, namespace);
@@ -55,19 +65,20 @@ async fn serve_registry(State(api): State<PublicApi>, request: Request) -> Respo
     response
 }
 
-async fn serve_admin(State(api): State<PublicApi>, request: Request) -> Response<Body> {
-    serve(&api, request, "/api/v1", |method, rest, _| admin_route(method, rest)).await
+async fn serve_admin(State(served): State<Served>, request: Request) -> Response<Body> {
+    serve(&served, request, "/api/v1", |method, rest, _| admin_route(method, rest)).await
 }
 
 async fn serve(
-    api: &PublicApi,
+    served: &Served,
     request: Request,
     prefix: &str,
     route: impl Fn(&Method, &str, &Query) -> Result<Action, RouteError>,
 ) -> Response<Body> {
+    let Served { api, transfers } = served;
     let query = Query::of(request.uri());
     let path = request.uri().path().strip_prefix(prefix).unwrap_or_default();
-    let path = decode(path.strip_prefix('/').unwrap_or(path));
+    let path = decode_path(path.strip_prefix('/').unwrap_or(path));
     let action = match route(request.method(), &path, &query) {
         Ok(action) => action,
         Err(error) => return failed(&request, &error.into()),
@@ -83,11 +94,16 @@ async fn serve(
         label.set(&action);
     }
     let (parts, body) = request.into_parts();
-    let call = Call { registry: Arc::clone(&api.registry), parts, query, body, identity };
-    match handle(action, call).await {
-        Ok(response) => response,
-        Err(error) => respond(&error, &id),
-    }
+    // The place of an upload is held until all of it was taken, or refused.
+    let answer = match transfers.admit(&action, &parts.headers, &body) {
+        Ok(_place) => {
+            let (registry, transfers) = (Arc::clone(&api.registry), Arc::clone(transfers));
+            let policy = Arc::clone(&api.policy);
+            handle(action, Call { registry, transfers, parts, query, body, identity, policy }).await
+        }
+        Err(error) => Err(error),
+    };
+    answer.unwrap_or_else(|error| respond(&error, &id))
 }
 
 async fn handle(action: Action, call: Call) -> Result<Response<Body>, ApiError> {

@@ -26,9 +26,17 @@ pub(crate) enum ApiError {
     /// A header or a part of the query is malformed.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// More requests than `limits.requests` are under way.
-    #[error("{limit} requests are under way")]
+    /// As much as there may be is under way: `limits.requests`, `limits.uploads` or `limits.downloads`.
+    #[error("{limit} {what} are under way")]
     Busy {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// A push names more tags than one may move.
+    #[error("a push may move {limit} tags at once")]
+    TooManyTags {
         /// The limit.
         limit: usize,
     },
@@ -92,6 +100,8 @@ fn answer(error: &ApiError) -> Answer {
         },
         ApiError::Invalid(error) => invalid(error),
         ApiError::Busy { .. } => Answer::too_many(),
+        // The status that the specification has for it: the tags stand in the target.
+        ApiError::TooManyTags { .. } => Answer::new(StatusCode::URI_TOO_LONG, ErrorCode::TagInvalid),
     }
 }
 
@@ -116,7 +126,7 @@ fn registry(error: &RegistryError) -> Answer {
         E::BlobUnknown { .. } => Answer::new(StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
         E::UploadUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
         E::ManifestInvalid(error) => Answer::new(StatusCode::BAD_REQUEST, error.code()),
-        E::ManifestTooLarge { .. } => Answer::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
+        E::ManifestTooLarge { .. } | E::BlobTooLarge { .. } => Answer::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
         E::TooMany { .. } => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
         E::ChildrenUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::ManifestBlobUnknown),
         E::DigestMismatch { .. } => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
@@ -131,11 +141,11 @@ fn registry(error: &RegistryError) -> Answer {
         E::Superseded => Answer::new(StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid),
         E::TooManySessions { .. } | E::Busy(_) => Answer::too_many(),
         E::AckPending(_) => Answer::unavailable(ErrorCode::AckPending, RETRY_PUSH),
-        E::NoQuorum | E::NotConfirmed | E::Unreachable(_) | E::Stopping => {
+        E::NoQuorum | E::NotConfirmed | E::Unreachable(_) | E::OwnerAway(_) | E::Stopping => {
             Answer::unavailable(ErrorCode::Unavailable, RETRY_SOON)
         }
         E::StorageFull => Answer::new(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::StorageFull),
-        E::Store(_) | E::View(_) | E::Refused(_) | E::Outcome(_) => {
+        E::Store(_) | E::View(_) | E::Refused(_) | E::Outcome(_) | E::OwnerFailed(_) => {
             Answer::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown)
         }
     }

@@ -1,8 +1,9 @@
 //! What every public request passes: it gets an id, a place among those under way, a line in the log and its metrics.
 
-use crate::errors::{ApiError, respond};
+use crate::errors::respond;
 use crate::headers::{self, REQUEST_ID};
 use crate::meter::{Measured, Meter};
+use crate::places::Places;
 use crate::span;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -11,7 +12,6 @@ use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Response, Version};
 use portolan_registry::Traffic;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 use tracing::Instrument;
 use tracing::field::Empty;
 use ulid::Ulid;
@@ -23,17 +23,15 @@ const LONGEST_ID: usize = 128;
 #[derive(Clone, Debug)]
 pub(crate) struct RequestId(pub(crate) Arc<str>);
 
-/// How many requests may be under way.
+/// How many requests may be under way, and where they are counted.
 pub(crate) struct Gate {
-    places: Arc<Semaphore>,
-    limit: usize,
+    requests: Places,
     traffic: Arc<Traffic>,
 }
 
 impl Gate {
     pub(crate) fn new(limit: usize, traffic: Arc<Traffic>) -> Self {
-        let limit = limit.clamp(1, Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(limit)), limit, traffic }
+        Self { requests: Places::new("requests", limit), traffic }
     }
 }
 
@@ -49,7 +47,7 @@ pub(crate) async fn gated(State(gate): State<Arc<Gate>>, mut request: Request, n
     );
     let (received, version) = (meter.received(), request.version());
     let (mut place, mut traced) = (None, None);
-    let mut response = match Arc::clone(&gate.places).try_acquire_owned() {
+    let mut response = match gate.requests.take() {
         Ok(permit) => {
             place = Some(permit);
             request.extensions_mut().insert(RequestId(Arc::clone(&id)));
@@ -59,7 +57,7 @@ pub(crate) async fn gated(State(gate): State<Arc<Gate>>, mut request: Request, n
             traced = span::begin(&span, &request);
             next.run(request).instrument(span).await
         }
-        Err(_) => respond(&ApiError::Busy { limit: gate.limit }, &id),
+        Err(error) => respond(&error, &id),
     };
     response.headers_mut().insert(REQUEST_ID, headers::text(&*id));
     let status = response.status();

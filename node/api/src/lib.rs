@@ -16,7 +16,7 @@
 //! headers.
 //!
 //! In reading order: `route` and `query`, `dispatch` and `call`, the handlers (`base`, `manifests`, `blobs`, `uploads`,
-//! `listing`, `admin`), `errors`, `body`, `gate` with `meter` and `span`, `ops`, `serve` with `activity` and `stall`.
+//! `listing`, `admin`), `errors`, `body`, `places`, `gate` with `meter` and `span`, `ops`, `serve` with `activity` and `stall`.
 
 mod activity;
 mod admin;
@@ -32,6 +32,7 @@ mod listing;
 mod manifests;
 mod meter;
 mod ops;
+mod places;
 mod query;
 mod route;
 mod serve;

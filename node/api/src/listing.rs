@@ -57,11 +57,14 @@ pub(crate) async fn catalog(call: Call) -> Result<Response<Body>, ApiError> {
 /// `GET /v2/NAME/referrers/DIGEST`.
 pub(crate) async fn referrers(call: Call, repo: RepoName, subject: Digest) -> Result<Response<Body>, ApiError> {
     let artifact_type = call.query.get("artifactType").filter(|wanted| !wanted.is_empty());
-    let last: Option<Digest> = call.query.get("last").map(str::parse).transpose()?;
-    let listing = call.registry.referrers(&repo, &subject, artifact_type, last.as_ref()).await?;
+    let (page, n) = (page(&call)?, call.query.get("n"));
+    let last: Option<Digest> = page.last.as_deref().map(str::parse).transpose()?;
+    let most = n.map(|_| page.n.get());
+    let listing = call.registry.referrers(&repo, &subject, artifact_type, most, last.as_ref()).await?;
     let next = listing.entries.last().filter(|_| listing.more).map(|last| {
         let filter = artifact_type.map(|wanted| format!("&artifactType={}", encode(wanted))).unwrap_or_default();
-        format!("/v2/{repo}/referrers/{subject}?last={}{filter}", last.digest)
+        let n = n.map(|_| format!("n={}&", page.n.get())).unwrap_or_default();
+        format!("/v2/{repo}/referrers/{subject}?{n}last={}{filter}", last.digest)
     });
     let manifests = listing
         .entries

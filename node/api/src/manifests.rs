@@ -7,8 +7,10 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Response, StatusCode};
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use portolan_oci::{Reference, RepoName, Tag};
+use portolan_registry::config::TAGS_PER_PUSH;
 use portolan_registry::{BodyError, ManifestPush, RegistryError};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -32,6 +34,10 @@ pub(crate) async fn read(call: Call, repo: RepoName, reference: Reference) -> Re
 
 pub(crate) async fn put(call: Call, repo: RepoName, reference: Reference) -> Result<Response<Body>, ApiError> {
     let tags = call.query.all("tag").map(str::parse).collect::<Result<Vec<Tag>, _>>()?;
+    let moved = tags.len() + usize::from(matches!(reference, Reference::Tag(_)));
+    if moved > TAGS_PER_PUSH {
+        return Err(ApiError::TooManyTags { limit: TAGS_PER_PUSH });
+    }
     let content_type = call.header(&CONTENT_TYPE).map(str::to_owned);
     let by = call.identity.to_string();
     let config = call.registry.config();
@@ -70,6 +76,10 @@ pub(crate) fn gone(silent: &[String]) -> Response<Body> {
 
 /// A manifest's bytes, never more than the limit in memory. A client that falls silent is not waited for.
 async fn whole(body: Body, limit: u64, idle_ms: u64) -> Result<Bytes, RegistryError> {
+    // What announces more is refused before it is sent.
+    if body.size_hint().lower() > limit {
+        return Err(RegistryError::ManifestTooLarge { limit });
+    }
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut body = Limited::new(body, most);
     let mut bytes = BytesMut::new();

@@ -1,5 +1,6 @@
 //! Measures a request from its head to the last byte of its response, under the names that existing dashboards know.
 
+use crate::places::Place;
 use crate::route::{handler_label, reference};
 use bytes::{Buf, Bytes};
 use http::StatusCode;
@@ -13,7 +14,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// The status in metrics of a request whose client went away before it was answered; the number that proxies use.
 const CLIENT_GONE: u16 = 499;
@@ -235,11 +235,11 @@ impl Drop for Meter {
 pub(crate) struct Measured<B> {
     body: B,
     meter: Meter,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 impl<B: Body<Data = Bytes>> Measured<B> {
-    pub(crate) fn new(body: B, mut meter: Meter, place: Option<OwnedSemaphorePermit>) -> Self {
+    pub(crate) fn new(body: B, mut meter: Meter, place: Option<Place>) -> Self {
         // Nobody asks for the body of an answer to HEAD.
         meter.whole = body.is_end_stream() || meter.method == "HEAD";
         Self { body, meter, _place: place }

@@ -58,6 +58,13 @@ pub(crate) fn decode(text: &str) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
+/// [`decode`] for a path. An escaped slash stays as it was written: it is data and separates nothing (RFC 3986, section
+/// 2.2), and since a percent sign stands in no name, tag or digest, what has one is refused. No client escapes the
+/// slashes of a name; a proxy that judges by the path would else see another one than this registry.
+pub(crate) fn decode_path(path: &str) -> String {
+    path.split('/').map(|segment| decode(segment).replace('/', "%2F")).collect::<Vec<_>>().join("/")
+}
+
 /// Percent-encodes a value for a query.
 pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
@@ -82,7 +89,7 @@ const fn hex(digit: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Query, decode, encode};
+    use super::{Query, decode, decode_path, encode};
 
     #[test]
     fn percent_signs_are_decoded_once_and_never_refused() {
@@ -100,6 +107,23 @@ mod tests {
         ];
         for (text, want) in cases {
             assert_eq!(decode(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_escaped_slash_of_a_path_separates_nothing() {
+        let cases = [
+            ("a/b", "a/b"),
+            ("a%2Fb/c", "a%2Fb/c"),
+            ("a%2fb", "a%2Fb"),
+            ("%2e%2e%2Fb", "..%2Fb"),
+            ("sha256%3Aab/", "sha256:ab/"),
+            ("a%252Fb", "a%2Fb"),
+            ("", ""),
+            ("/", "/"),
+        ];
+        for (path, want) in cases {
+            assert_eq!(decode_path(path), want, "{path}");
         }
     }
 

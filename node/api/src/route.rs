@@ -99,19 +99,17 @@ fn blobs(method: &Method, repo: RepoName, digest: Digest) -> Result<Action, Rout
     }
 }
 
-/// A mount needs both the digest and where from; without `from` (the specification allows to look for one) it is an
-/// upload, since looking elsewhere would tell what other repositories hold.
+/// A mount that does not say where from is looked for where the caller may read.
 fn uploads(method: &Method, repo: RepoName, query: &Query) -> Result<Action, RouteError> {
     if *method != Method::POST {
         return Err(RouteError::Method { allow: "POST" });
     }
-    match (query.get("mount"), query.get("from")) {
-        (Some(digest), Some(from)) => Ok(Action::MountBlob { repo, from: from.parse()?, digest: digest.parse()? }),
-        (Some(digest), None) => {
-            let _: Digest = digest.parse()?;
-            Ok(Action::StartUpload { repo })
+    match query.get("mount") {
+        Some(digest) => {
+            let from = query.get("from").map(str::parse).transpose()?;
+            Ok(Action::MountBlob { repo, from, digest: digest.parse()? })
         }
-        (None, _) => Ok(Action::StartUpload { repo }),
+        None => Ok(Action::StartUpload { repo }),
     }
 }
 

@@ -8,6 +8,7 @@ use axum::body::Body;
 use futures::{StreamExt, TryStreamExt};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderValue, Response, StatusCode};
+use portolan_auth::Action;
 use portolan_oci::{ContentRange, Digest, RepoName};
 use portolan_registry::{BodyError, Chunk, Mounted, RegistryError, UploadBody, UploadId, UploadProgress};
 
@@ -23,13 +24,25 @@ pub(crate) async fn start(call: Call, repo: RepoName) -> Result<Response<Body>, 
     Ok(headers::blob_created(&repo, &digest))
 }
 
-/// `POST ?mount=&from=`.
+/// `POST ?mount=`, with or without `from=`. Without, the blob is looked for where the caller may read it anyway, so that
+/// nobody learns what other repositories hold.
 pub(crate) async fn mount(
     call: Call,
     repo: RepoName,
-    from: RepoName,
+    from: Option<RepoName>,
     digest: Digest,
 ) -> Result<Response<Body>, ApiError> {
+    let from = match from {
+        Some(from) => vec![from],
+        None => {
+            let mut shown = call.registry.mount_sources(&digest)?;
+            shown.retain(|repo| {
+                let read = Action::ReadBlob { repo: repo.clone(), digest };
+                call.policy.permit(&call.identity, &read).is_ok()
+            });
+            shown
+        }
+    };
     Ok(match call.registry.mount(&repo, &from, &digest).await? {
         Mounted::Yes => headers::blob_created(&repo, &digest),
         Mounted::No(progress) => accepted(&repo, &progress),

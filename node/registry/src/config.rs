@@ -30,6 +30,9 @@ pub struct Uploads {
     /// The longest silence of a client in the middle of a body, in milliseconds; then the request ends. An upload keeps
     /// its bytes.
     pub idle_timeout_ms: u64,
+    /// How long a request for a session waits for the node that owns it when that node is down, in milliseconds, before
+    /// its body is read; then 503.
+    pub owner_wait_ms: u64,
     /// How long an uploaded or mounted blob stays visible before a manifest refers to it, in milliseconds.
     pub pin_ms: u64,
     /// How long a commit may look for a quorum, in milliseconds; then 503.
@@ -45,12 +48,16 @@ impl Default for Uploads {
             sweep_interval_ms: 60_000,
             sessions: 1024,
             idle_timeout_ms: 60_000,
+            owner_wait_ms: 10_000,
             pin_ms: 24 * 3600 * 1000,
             commit_timeout_ms: 10_000,
             ack_timeout_ms: 30_000,
         }
     }
 }
+
+/// How many tags one push of a manifest may move.
+pub const TAGS_PER_PUSH: usize = portolan_meta::limits::TAGS_PER_PUT;
 
 /// `[limits]`: what one client may ask for. Those about connections are enforced by the HTTP floor.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -59,6 +66,9 @@ pub struct Limits {
     /// The largest manifest, in bytes; more gets 413. Manifests live in the log, hence never above the 4 MiB of the
     /// state machine.
     pub manifest_bytes: u64,
+    /// The largest blob, in bytes; more gets 413. It bounds an upload that does not end, and no more: what a node can
+    /// hold its disk decides, and no layer that anybody pulls comes near the default of 1 TiB.
+    pub blob_bytes: u64,
     /// The largest page of a listing, in entries; a greater `n` gets a page of this size and a link to the next.
     pub page_entries: usize,
     /// The largest page of referrers, in entries: each carries its annotations.
@@ -66,10 +76,16 @@ pub struct Limits {
     /// What the entries of a page of referrers may weigh, in bytes: their annotations, or the manifests that had to be
     /// read for them. Common clients take no longer answer than 4 MiB. A page always has one entry.
     pub referrers_bytes: u64,
+    /// In how many repositories a mount that does not say where from looks for its blob.
+    pub mount_sources: usize,
     /// Public connections at once; more wait in the listen queue.
     pub connections: usize,
     /// Public requests at once; more get 429.
     pub requests: usize,
+    /// Bodies of uploads under way at once; more get 429. Over HTTP/2 each may have 2 MiB ahead of the disk.
+    pub uploads: usize,
+    /// Bodies of blobs on their way to clients at once; more get 429. Each may have 512 KiB ahead of a slow client.
+    pub downloads: usize,
     /// How long a client may take to send a request's head, in milliseconds, from the connection's beginning or the
     /// response before it.
     pub header_timeout_ms: u64,
@@ -81,11 +97,15 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             manifest_bytes: 4 << 20,
+            blob_bytes: 1 << 40,
             page_entries: 10_000,
             referrers_entries: 500,
             referrers_bytes: 3 << 20,
+            mount_sources: 64,
             connections: 4096,
             requests: 2048,
+            uploads: 256,
+            downloads: 1024,
             header_timeout_ms: 30_000,
             stall_timeout_ms: 60_000,
         }

@@ -1,5 +1,6 @@
 //! What can go wrong, by what the caller can do about it. No HTTP here: the API floor gives each variant its status.
 
+use portolan_meta::id::NodeId;
 use portolan_meta::outcome::Refusal;
 use portolan_meta::view::ViewError;
 use portolan_oci::manifest::ManifestError;
@@ -33,8 +34,8 @@ pub enum RegistryError {
         /// What was looked for.
         digest: Digest,
     },
-    /// No such session: never begun, finished, expired, of another repository or of another node.
-    #[error("upload session {0} is not known here")]
+    /// No such session: never begun, finished, expired, of another repository, or of a node that is gone.
+    #[error("upload session {0} is not known")]
     UploadUnknown(String),
     /// The manifest does not parse or breaks the specification.
     #[error("{0}")]
@@ -42,6 +43,12 @@ pub enum RegistryError {
     /// The manifest is larger than `limits.manifest_bytes`.
     #[error("the manifest has more than {limit} bytes")]
     ManifestTooLarge {
+        /// The limit.
+        limit: u64,
+    },
+    /// The blob is larger than `limits.blob_bytes`.
+    #[error("the blob has more than {limit} bytes")]
+    BlobTooLarge {
         /// The limit.
         limit: u64,
     },
@@ -102,6 +109,13 @@ pub enum RegistryError {
     /// Another request took the session over; the bytes that arrived are kept.
     #[error("another request took the session over")]
     Superseded,
+    /// The node that owns the upload session cannot be reached, or was lost on the way; what it has of the upload, it
+    /// keeps.
+    #[error("node {0}, which owns the upload session, cannot be reached")]
+    OwnerAway(NodeId),
+    /// The node that owns the upload session failed; its log says how.
+    #[error("node {0}, which owns the upload session, failed")]
+    OwnerFailed(NodeId),
     /// This node keeps as many sessions as it may.
     #[error("{limit} upload sessions are open")]
     TooManySessions {

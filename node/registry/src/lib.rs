@@ -13,7 +13,8 @@
 //! - `pull`: manifests and blobs by tag and digest.
 //! - `list`: tags, repositories, referrers, page by page.
 //! - `session`, `sessions`: one upload, and all of this node; `pour`: a body into its part; `upload`: what a client
-//!   does with them; `sweep`: what restarts and time do with them.
+//!   does with them; `forward`: those of other nodes; `owner`: what others forward here; `sweep`: what restarts and
+//!   time do with them.
 //! - `push`: puts a manifest once its blobs are durable enough. `delete`: takes away.
 //! - `report`: the cluster as an operator sees it, and whether this node is ready. `traffic`: what clients asked of it;
 //!   `load`: that and what it has to do, for the other nodes.
@@ -25,10 +26,12 @@ pub mod error;
 mod clock;
 mod delete;
 mod disk;
+mod forward;
 mod fresh;
 mod life;
 mod list;
 mod load;
+mod owner;
 mod pour;
 mod propose;
 mod pull;

@@ -39,6 +39,17 @@ pub struct Referrer {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// Where an entry of a list of referrers was found.
+enum Found {
+    /// It was pushed with a subject.
+    Row(ReferrerRow),
+    /// A client listed it under the fallback tag.
+    Listed(Referrer),
+}
+
+/// How much of a digest's hex part stands in a tag of the fallback scheme, so that any algorithm's fits.
+const FALLBACK_HEX: usize = 64;
+
 impl Registry {
     /// Tags of a repository after `last`: at most `n`, by default and at most `limits.page_entries`.
     ///
@@ -70,8 +81,8 @@ impl Registry {
         Ok(cut(entries, limit, confirmed.stale))
     }
 
-    /// Manifests whose subject is `subject`, those of the fallback tag scheme last. Never "unknown": nothing is an
-    /// empty list.
+    /// Manifests whose subject is `subject`, in the order of their digests, those of the fallback tag scheme among them:
+    /// at most `n`, by default and at most `limits.referrers_entries`. Never "unknown": nothing is an empty list.
     ///
     /// # Errors
     /// `NotConfirmed`.
@@ -80,17 +91,30 @@ impl Registry {
         repo: &RepoName,
         subject: &Digest,
         artifact_type: Option<&str>,
+        n: Option<usize>,
         after: Option<&Digest>,
     ) -> Result<Listing<Referrer>, RegistryError> {
         let confirmed: Confirmed = self.confirmed().await?;
-        let limit = self.config.limits.referrers_entries.max(1);
-        let mut listing = confirmed.view.read(|view| {
+        let most = self.config.limits.referrers_entries.max(1);
+        let limit = n.map_or(most, |n| n.min(most));
+        confirmed.view.read(|view| {
             let rows = query::referrers(view, repo, subject, artifact_type, after, limit + 1)?;
-            let more = rows.len() > limit;
+            let listed = under_fallback_tag(view, repo, subject, artifact_type)?;
+            let rows = rows.into_iter().map(|(digest, row)| (digest, Found::Row(row)));
+            let listed = listed.into_iter().map(|referrer| (referrer.digest, Found::Listed(referrer)));
+            let listed = listed.filter(|(digest, _)| after.is_none_or(|after| digest > after));
+            let mut found: Vec<_> = rows.chain(listed).collect();
+            found.sort_by_key(|(digest, _)| *digest);
+            let mut listing = cut(found, limit, confirmed.stale);
             let (mut entries, mut room) = (Vec::new(), self.config.limits.referrers_bytes);
-            let mut listing = Listing { entries: Vec::new(), more, stale: confirmed.stale };
-            for (digest, row) in rows.into_iter().take(limit) {
-                let (referrer, cost) = referrer(view, repo, digest, row)?;
+            for (digest, found) in listing.entries {
+                let (referrer, cost) = match found {
+                    Found::Row(row) => referrer(view, repo, digest, row)?,
+                    Found::Listed(referrer) => {
+                        let cost = length(&referrer.annotations) as u64;
+                        (referrer, cost)
+                    }
+                };
                 if cost > room && !entries.is_empty() {
                     listing.more = true;
                     break;
@@ -98,14 +122,8 @@ impl Registry {
                 room = room.saturating_sub(cost);
                 entries.push(referrer);
             }
-            listing.entries = entries;
-            if !listing.more {
-                listing.entries.extend(under_fallback_tag(view, repo, subject, artifact_type)?);
-            }
-            Ok::<_, RegistryError>(listing)
-        })?;
-        listing.stale = confirmed.stale;
-        Ok(listing)
+            Ok(Listing { entries, more: listing.more, stale: listing.stale })
+        })
     }
 
     fn page(&self, n: Option<usize>) -> usize {
@@ -143,15 +161,16 @@ fn cut<T>(mut entries: Vec<T>, limit: usize, stale: Option<Stale>) -> Listing<T>
     Listing { entries, more, stale }
 }
 
-/// What clients of registries without a referrers list kept under the tag `sha256-<hex>`: an index (distribution-spec
-/// 1.1, "Referrers Tag Schema"). Manifests that have a referrer row are listed already.
+/// What clients of registries without a referrers list kept under the tag `sha256-<hex>`: an index (distribution-spec,
+/// "Referrers Tag Schema"). Manifests that have a referrer row are listed already.
 fn under_fallback_tag(
     view: &dyn View,
     repo: &RepoName,
     subject: &Digest,
     artifact_type: Option<&str>,
 ) -> Result<Vec<Referrer>, RegistryError> {
-    let Ok(tag) = subject.to_string().replace(':', "-").parse::<Tag>() else {
+    let (algorithm, hex) = (subject.algorithm().name(), subject.hex());
+    let Ok(tag) = format!("{algorithm}-{}", &hex[..hex.len().min(FALLBACK_HEX)]).parse::<Tag>() else {
         return Ok(Vec::new());
     };
     let Some(row) = query::tag(view, repo, &tag)? else {

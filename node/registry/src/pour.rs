@@ -9,36 +9,26 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use portolan_oci::ContentRange;
+pub use portolan_peer::Chunk;
 use portolan_store::{Part, PartWriter};
 
 /// A request's body.
 pub type UploadBody = BoxStream<'static, Result<Bytes, BodyError>>;
 
-/// What a request says about its body before it comes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Chunk {
-    /// Where it belongs; `None` means the session's end.
-    pub range: Option<ContentRange>,
-    /// How long it is; `None` when it is not known before its end.
-    pub length: Option<u64>,
+/// Refuses a chunk that does not begin where the session ends, or that contradicts itself.
+pub(crate) fn check(chunk: Chunk, length: u64) -> Result<(), RegistryError> {
+    let Some(range) = chunk.range else { return Ok(()) };
+    if range.first() != length {
+        return Err(RegistryError::OutOfOrder { start: range.first(), length });
+    }
+    match chunk.length {
+        Some(found) if found != range.len() => Err(RegistryError::SizeMismatch { expected: range.len(), found }),
+        _ => Ok(()),
+    }
 }
 
-impl Chunk {
-    /// Refuses a chunk that does not begin where the session ends, or that contradicts itself.
-    pub(crate) fn check(self, length: u64) -> Result<(), RegistryError> {
-        let Some(range) = self.range else { return Ok(()) };
-        if range.first() != length {
-            return Err(RegistryError::OutOfOrder { start: range.first(), length });
-        }
-        match self.length {
-            Some(found) if found != range.len() => Err(RegistryError::SizeMismatch { expected: range.len(), found }),
-            _ => Ok(()),
-        }
-    }
-
-    fn expected(self) -> Option<u64> {
-        self.range.map(ContentRange::len).or(self.length)
-    }
+fn expected(chunk: Chunk) -> Option<u64> {
+    chunk.range.map(ContentRange::len).or(chunk.length)
 }
 
 /// What is left after a pour: the part with everything that arrived in it, durable, and how the body ended.
@@ -85,8 +75,13 @@ impl Registry {
         mut body: UploadBody,
     ) -> Result<(), RegistryError> {
         let idle_ms = self.config.uploads.idle_timeout_ms;
-        let expected = chunk.expected();
+        let expected = expected(chunk);
         let written = writer.written();
+        let limit = self.config.limits.blob_bytes;
+        let most = limit.saturating_sub(*written.borrow());
+        if expected.is_some_and(|expected| expected > most) {
+            return Err(RegistryError::BlobTooLarge { limit });
+        }
         let mut found = 0_u64;
         loop {
             let next = tokio::time::timeout(ms(idle_ms), body.next()).await;
@@ -94,7 +89,7 @@ impl Registry {
                 Some(bytes) => bytes?,
                 None => break,
             };
-            let room = expected.map_or(u64::MAX, |expected| expected - found);
+            let room = expected.unwrap_or(most) - found;
             let excess = bytes.len() as u64 > room;
             if excess {
                 bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
@@ -106,7 +101,10 @@ impl Registry {
                 session.set_length(*written.borrow());
             }
             if excess {
-                return Err(RegistryError::SizeMismatch { expected: found, found: found + 1 });
+                return Err(match expected {
+                    Some(expected) => RegistryError::SizeMismatch { expected, found: expected + 1 },
+                    None => RegistryError::BlobTooLarge { limit },
+                });
             }
         }
         match expected {
@@ -119,7 +117,7 @@ impl Registry {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
-    use super::Chunk;
+    use super::{Chunk, check};
     use crate::error::RegistryError;
     use portolan_oci::ContentRange;
 
@@ -137,7 +135,7 @@ mod tests {
             (Chunk { range: range("6-9"), length: Some(1) }, 5, "order"),
         ];
         for (chunk, length, want) in cases {
-            let got = match chunk.check(length) {
+            let got = match check(chunk, length) {
                 Ok(()) => "ok",
                 Err(RegistryError::SizeMismatch { .. }) => "size",
                 Err(RegistryError::OutOfOrder { .. }) => "order",

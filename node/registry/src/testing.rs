@@ -210,14 +210,15 @@ impl Cluster {
         let me = Me { node: NodeId(node), region: self.region(node), zone: String::new() };
         let floors = (Arc::clone(&blobs), Arc::clone(&consensus), Arc::clone(&peers));
         let replication = Replication::start(portolan_replication::Config::default(), me, floors.0, floors.1, floors.2);
+        let floors = Floors { consensus, replication, blobs, peers };
+        let registry = Registry::start(self.setup.registry.clone(), floors.clone());
         let answering = Handlers {
-            raft: consensus.raft_handler(),
-            cluster: consensus.cluster_handler(),
-            blobs: replication.blob_handler(),
+            raft: floors.consensus.raft_handler(),
+            cluster: floors.consensus.cluster_handler(),
+            blobs: floors.replication.blob_handler(),
+            uploads: registry.upload_handler(),
         };
         assert!(handlers.set(answering).is_ok(), "handlers are set once per start");
-        let floors = Floors { consensus, replication, blobs, peers };
-        let registry = Registry::start(self.setup.registry.clone(), floors);
         self.nodes[index(node)] = Some(Node { registry, log, state, server, stop });
     }
 

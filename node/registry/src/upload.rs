@@ -1,11 +1,11 @@
-//! What a client does with upload sessions (design, sections 6 and 7 point 1).
+//! What a client does with upload sessions of this node (design, sections 6 and 7 point 1).
 //!
 //! Whatever writes runs as a task of the registry rather than inside the request: a request whose client goes away is
 //! dropped at any await, and neither the bytes that arrived nor the outcome of an announcement may be lost with it.
 
 use crate::disk::blocking;
 use crate::error::RegistryError;
-use crate::pour::{Chunk, Poured, UploadBody};
+use crate::pour::{Chunk, Poured, UploadBody, check};
 use crate::propose::refused;
 use crate::registry::Registry;
 use crate::session::{Session, SessionNote, Slot, Turn, UploadId, UploadProgress};
@@ -58,13 +58,8 @@ impl Registry {
         Ok(place.fill(Session::new(id, repo, at_rest(part), 0, Instant::now())))
     }
 
-    /// How many bytes a session has. While they still come, this is what came so far. Whoever asks after a writer that
-    /// got nothing for a while is about to go on there: that writer is ended, since its last bytes may be on their way
-    /// to the disk.
-    ///
-    /// # Errors
-    /// `UploadUnknown`; `Busy` when the disk does not come to an end with what arrived.
-    pub async fn upload_status(&self, repo: &RepoName, id: UploadId) -> Result<UploadProgress, RegistryError> {
+    /// [`Self::upload_status`] of a session of this node.
+    pub(crate) async fn status_here(&self, repo: &RepoName, id: UploadId) -> Result<UploadProgress, RegistryError> {
         let session = self.session(repo, id)?;
         session.touch();
         let (before, writer) = (session.progress(), session.writer());
@@ -83,11 +78,8 @@ impl Registry {
         }
     }
 
-    /// Appends a chunk. When it fails half way, the session keeps the bytes that arrived.
-    ///
-    /// # Errors
-    /// `UploadUnknown`, `OutOfOrder`, `SizeMismatch`, `Body`, `Idle`, `Superseded`; `StorageFull` ends the session.
-    pub async fn upload_append(
+    /// [`Self::upload_append`] to a session of this node.
+    pub(crate) async fn append_here(
         self: &Arc<Self>,
         repo: &RepoName,
         id: UploadId,
@@ -105,12 +97,9 @@ impl Registry {
         .await
     }
 
-    /// Appends what comes and makes the session a blob that the repository shows. After `NoQuorum` the session keeps
-    /// everything: the same call may be repeated, with an empty body.
-    ///
-    /// # Errors
-    /// As [`Self::upload_append`], and `DigestMismatch` (the session stays usable), `NoQuorum`.
-    pub async fn upload_finish(
+    /// [`Self::upload_finish`] of a session of this node; of one that is gone, `UploadUnknown` whatever the repository
+    /// shows.
+    pub(crate) async fn finish_here(
         self: &Arc<Self>,
         repo: &RepoName,
         id: UploadId,
@@ -118,10 +107,7 @@ impl Registry {
         chunk: Chunk,
         body: UploadBody,
     ) -> Result<(), RegistryError> {
-        let session = match self.session(repo, id) {
-            Ok(session) => session,
-            Err(error) => return self.finished_before(repo, &digest, error),
-        };
+        let session = self.session(repo, id)?;
         let me = Arc::clone(self);
         self.owned(async move { me.finish(&session, digest, chunk, body).await }).await
     }
@@ -150,11 +136,8 @@ impl Registry {
         .await
     }
 
-    /// Ends a session and drops its bytes.
-    ///
-    /// # Errors
-    /// `UploadUnknown`.
-    pub async fn upload_cancel(self: &Arc<Self>, repo: &RepoName, id: UploadId) -> Result<(), RegistryError> {
+    /// [`Self::upload_cancel`] of a session of this node.
+    pub(crate) async fn cancel_here(self: &Arc<Self>, repo: &RepoName, id: UploadId) -> Result<(), RegistryError> {
         let session = self.session(repo, id)?;
         let me = Arc::clone(self);
         self.owned(async move {
@@ -169,26 +152,38 @@ impl Registry {
         .await
     }
 
-    /// Makes a blob of another repository visible here. Whether the caller may pull from there was asked above.
+    /// Makes a blob visible here that one of other repositories shows: the first that does. Whether the caller may pull
+    /// from there was asked above.
     ///
     /// # Errors
     /// `NoQuorum`; as [`Self::upload_start`] when the blob is not to be had.
     pub async fn mount(
         self: &Arc<Self>,
         repo: &RepoName,
-        from: &RepoName,
+        from: &[RepoName],
         digest: &Digest,
     ) -> Result<Mounted, RegistryError> {
         let pin_ms = self.config.uploads.pin_ms;
-        let command = Command::MountBlob { repo: repo.clone(), from: from.clone(), digest: *digest, pin_ms };
-        match self.propose(command, self.commit_deadline()).await? {
-            Outcome::Done => Ok(Mounted::Yes),
-            Outcome::Refused(Refusal::UnknownBlob | Refusal::UnknownRepo) => {
-                Ok(Mounted::No(self.upload_start(repo).await?))
+        for from in from {
+            let command = Command::MountBlob { repo: repo.clone(), from: from.clone(), digest: *digest, pin_ms };
+            match self.propose(command, self.commit_deadline()).await? {
+                Outcome::Done => return Ok(Mounted::Yes),
+                Outcome::Refused(Refusal::UnknownBlob | Refusal::UnknownRepo) => {}
+                Outcome::Refused(refusal) => return Err(refused(refusal)),
+                _ => return Err(RegistryError::Outcome("MountBlob")),
             }
-            Outcome::Refused(refusal) => Err(refused(refusal)),
-            _ => Err(RegistryError::Outcome("MountBlob")),
         }
+        Ok(Mounted::No(self.upload_start(repo).await?))
+    }
+
+    /// Repositories that show a blob as this node knows it, for a mount that does not say where from: at most
+    /// `limits.mount_sources`.
+    ///
+    /// # Errors
+    /// The state could not be read.
+    pub fn mount_sources(&self, digest: &Digest) -> Result<Vec<RepoName>, RegistryError> {
+        let limit = self.config.limits.mount_sources;
+        Ok(self.local().read(|view| query::repos_showing(view, digest, limit))?)
     }
 
     /// Runs as a task of the registry, which shutdown awaits.
@@ -208,12 +203,6 @@ impl Registry {
 
     fn session(&self, repo: &RepoName, id: UploadId) -> Result<Arc<Session>, RegistryError> {
         self.sessions.get(id, repo).ok_or_else(|| unknown(id))
-    }
-
-    /// A repeated finish whose first answer was lost: the blob is there, and that is all the client wants to know.
-    fn finished_before(&self, repo: &RepoName, digest: &Digest, otherwise: RegistryError) -> Result<(), RegistryError> {
-        let shown = self.local().read(|view| query::visible_blob(view, repo, digest))?;
-        if shown.is_some() { Ok(()) } else { Err(otherwise) }
     }
 
     /// The session's part with the body appended. On an error the slot says where the bytes are.
@@ -236,7 +225,7 @@ impl Registry {
                 return Err(unknown(session.id));
             }
         };
-        if let Err(error) = chunk.check(part.len()) {
+        if let Err(error) = check(chunk, part.len()) {
             *turn.slot = at_rest(part);
             return Err(error);
         }
@@ -279,7 +268,7 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let mut turn = session.take_over().await?;
         let stored = match &*turn.slot {
-            Slot::Gone => return self.finished_before(&session.repo, &digest, unknown(session.id)),
+            Slot::Gone => return Err(unknown(session.id)),
             Slot::Sealed(stored) if stored.digest != digest => {
                 return Err(RegistryError::DigestMismatch { expected: digest });
             }

@@ -39,7 +39,7 @@ fn every_path_and_method_has_its_action_and_label() {
         ("POST", "a/blobs/uploads/?digest=sha256:HEX", "upload.start a", "blob_upload"),
         ("POST", "a/blobs/uploads/?mount=sha256:HEX&from=b/c", "blob.mount a", "blob_upload"),
         ("POST", "a/blobs/uploads/?mount=sha256%3AHEX&from=b%2Fc", "blob.mount a", "blob_upload"),
-        ("POST", "a/blobs/uploads/?mount=sha256:HEX", "upload.start a", "blob_upload"),
+        ("POST", "a/blobs/uploads/?mount=sha256:HEX", "blob.mount a", "blob_upload"),
         ("POST", "a/blobs/uploads/?from=b", "upload.start a", "blob_upload"),
         ("GET", "a/blobs/uploads/1.x", "upload.read a", "blob_upload_chunk"),
         ("PATCH", "a/blobs/uploads/1.x", "upload.append a", "blob_upload_chunk"),

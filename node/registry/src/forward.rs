@@ -1,0 +1,185 @@
+//! Upload sessions as clients see them: any node takes their requests, the node that began a session answers them
+//! (design, section 6).
+
+use crate::config::ms;
+use crate::error::{BodyError, RegistryError};
+use crate::pour::{Chunk, UploadBody};
+use crate::registry::Registry;
+use crate::session::{UploadId, UploadProgress};
+use futures::StreamExt;
+use portolan_oci::{Digest, RepoName};
+use portolan_peer::{
+    BrokenOff, Forwarded, PeerError, UploadAction, UploadCall, UploadFault, UploadReply, UploadSending,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tracing::{Instrument, debug_span};
+
+/// How often an owner that cannot be reached is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The least that an attempt to reach it gets.
+const ATTEMPT: Duration = Duration::from_millis(500);
+
+impl Registry {
+    /// How many bytes a session has. While they still come, this is what came so far. Whoever asks after a writer that
+    /// got nothing for a while is about to go on there: that writer is ended, since its last bytes may be on their way
+    /// to the disk.
+    ///
+    /// # Errors
+    /// `UploadUnknown`, `OwnerAway`; `Busy` when the disk does not come to an end with what arrived.
+    pub async fn upload_status(&self, repo: &RepoName, id: UploadId) -> Result<UploadProgress, RegistryError> {
+        if id.node == self.node {
+            return self.status_here(repo, id).await;
+        }
+        self.forward(repo, id, UploadAction::Status, None).await
+    }
+
+    /// Appends a chunk. When it fails half way, the session keeps the bytes that arrived.
+    ///
+    /// # Errors
+    /// `UploadUnknown`, `OutOfOrder`, `SizeMismatch`, `BlobTooLarge`, `Body`, `Idle`, `Superseded`, `OwnerAway`;
+    /// `StorageFull` ends the session.
+    pub async fn upload_append(
+        self: &Arc<Self>,
+        repo: &RepoName,
+        id: UploadId,
+        chunk: Chunk,
+        body: UploadBody,
+    ) -> Result<UploadProgress, RegistryError> {
+        if id.node == self.node {
+            return self.append_here(repo, id, chunk, body).await;
+        }
+        self.forward(repo, id, UploadAction::Append(chunk), Some(body)).await
+    }
+
+    /// Appends what comes and makes the session a blob that the repository shows. After `NoQuorum` the session keeps
+    /// everything: the same call may be repeated, with an empty body. For a session that is gone or away it succeeds if
+    /// the repository shows the blob: an earlier answer may have been lost.
+    ///
+    /// # Errors
+    /// As [`Self::upload_append`], and `DigestMismatch` (the session stays usable), `NoQuorum`, `NotConfirmed`.
+    pub async fn upload_finish(
+        self: &Arc<Self>,
+        repo: &RepoName,
+        id: UploadId,
+        digest: Digest,
+        chunk: Chunk,
+        body: UploadBody,
+    ) -> Result<(), RegistryError> {
+        let result = if id.node == self.node {
+            self.finish_here(repo, id, digest, chunk, body).await
+        } else {
+            self.forward(repo, id, UploadAction::Finish { digest, chunk }, Some(body)).await.map(|_| ())
+        };
+        let Err(error @ (RegistryError::UploadUnknown(_) | RegistryError::OwnerAway(_))) = result else {
+            return result;
+        };
+        match self.blob_stat(repo, &digest).await {
+            Ok(_) => Ok(()),
+            Err(unsure @ RegistryError::NotConfirmed) if matches!(error, RegistryError::UploadUnknown(_)) => {
+                Err(unsure)
+            }
+            Err(_) => Err(error),
+        }
+    }
+
+    /// Ends a session and drops its bytes.
+    ///
+    /// # Errors
+    /// `UploadUnknown`, `OwnerAway`.
+    pub async fn upload_cancel(self: &Arc<Self>, repo: &RepoName, id: UploadId) -> Result<(), RegistryError> {
+        if id.node == self.node {
+            return self.cancel_here(repo, id).await;
+        }
+        self.forward(repo, id, UploadAction::Cancel, None).await.map(|_| ())
+    }
+
+    /// Hands a request to the session's owner. An owner that cannot be reached is waited for before anything of the
+    /// body is read, for `uploads.owner_wait_ms`.
+    async fn forward(
+        &self,
+        repo: &RepoName,
+        id: UploadId,
+        action: UploadAction,
+        body: Option<UploadBody>,
+    ) -> Result<UploadProgress, RegistryError> {
+        let call = UploadCall { repo: repo.clone(), session: id.to_string(), action };
+        let forwarding = async {
+            match self.reach_owner(id, &call).await? {
+                Forwarded::Answer(reply) => understand(reply, id, action),
+                Forwarded::Go(sending) => understand(send_body(sending, id, body).await?, id, action),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(RegistryError::Stopping),
+            result = forwarding.instrument(debug_span!("forward_upload", owner = %id.node)) => result,
+        }
+    }
+
+    async fn reach_owner(&self, id: UploadId, call: &UploadCall) -> Result<Forwarded, RegistryError> {
+        let until = Instant::now() + ms(self.config.uploads.owner_wait_ms);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.floors.peers.forward_upload(id.node, call, left.max(ATTEMPT)).await {
+                Ok(forwarded) => return Ok(forwarded),
+                Err(PeerError::UnknownNode(_)) => return Err(RegistryError::UploadUnknown(id.to_string())),
+                Err(PeerError::Stopped) => return Err(RegistryError::Stopping),
+                Err(PeerError::Malformed(reason)) => {
+                    tracing::error!(session = %id, reason, "an upload cannot be forwarded");
+                    return Err(RegistryError::OwnerFailed(id.node));
+                }
+                Err(error) if left <= PAUSE => {
+                    tracing::warn!(session = %id, %error, "the owner of an upload cannot be reached");
+                    return Err(RegistryError::OwnerAway(id.node));
+                }
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+}
+
+/// Sends the body that the owner asked for. From here on nothing can be tried again: the client asks where it stands.
+async fn send_body(
+    sending: UploadSending,
+    id: UploadId,
+    body: Option<UploadBody>,
+) -> Result<UploadReply, RegistryError> {
+    let body = body.unwrap_or_else(|| futures::stream::empty().boxed());
+    let body = body.map(|piece| piece.map_err(|_| BrokenOff)).boxed();
+    sending.send(body).await.map_err(|error| {
+        tracing::warn!(session = %id, %error, "the owner of an upload was lost");
+        RegistryError::OwnerAway(id.node)
+    })
+}
+
+/// The owner's answer in the terms of this floor.
+fn understand(reply: UploadReply, id: UploadId, asked: UploadAction) -> Result<UploadProgress, RegistryError> {
+    let fault = match reply {
+        UploadReply::Progress(length) => return Ok(UploadProgress { id, length }),
+        UploadReply::Done => return Ok(UploadProgress { id, length: 0 }),
+        UploadReply::Fault(fault) => fault,
+    };
+    Err(match fault {
+        UploadFault::Unknown => RegistryError::UploadUnknown(id.to_string()),
+        UploadFault::OutOfOrder { start, length } => RegistryError::OutOfOrder { start, length },
+        UploadFault::SizeMismatch { expected, found } => RegistryError::SizeMismatch { expected, found },
+        UploadFault::DigestMismatch => match asked {
+            UploadAction::Finish { digest, .. } => RegistryError::DigestMismatch { expected: digest },
+            UploadAction::Status | UploadAction::Append(_) | UploadAction::Cancel => {
+                RegistryError::OwnerFailed(id.node)
+            }
+        },
+        UploadFault::TooLarge { limit } => RegistryError::BlobTooLarge { limit },
+        UploadFault::BrokenOff => RegistryError::Body(BodyError(Box::new(BrokenOff))),
+        UploadFault::Idle { idle_ms } => RegistryError::Idle { idle_ms },
+        UploadFault::Superseded => RegistryError::Superseded,
+        UploadFault::StorageFull => RegistryError::StorageFull,
+        UploadFault::NoQuorum => RegistryError::NoQuorum,
+        UploadFault::Busy => RegistryError::Busy("requests for upload sessions at their owner"),
+        // The owner keeps what it has, and comes back with it.
+        UploadFault::Stopping => RegistryError::OwnerAway(id.node),
+        UploadFault::Failed => RegistryError::OwnerFailed(id.node),
+    })
+}
