@@ -3,7 +3,11 @@
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::process::Command;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// What one command of a registry client may take.
+const CLIENT: Duration = Duration::from_secs(300);
 
 /// Whether a program is there. When it is not, says so in the form that the test script counts.
 #[must_use]
@@ -62,15 +66,101 @@ pub async fn run_in(within: Duration, folder: Option<&Path>, program: &str, args
     if let Some(folder) = folder {
         command.current_dir(folder);
     }
-    let line = format!("{program} {}", args.join(" "));
+    let output = output_of(within, command, &format!("{program} {}", args.join(" "))).await?;
+    Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+/// The standard output of a command that succeeds in time; `line` is what it is called in a message.
+async fn output_of(within: Duration, mut command: Command, line: &str) -> crate::Result<Vec<u8>> {
     let output = tokio::time::timeout(within, command.output())
         .await
         .map_err(|_| format!("{line}: not done after {within:?}"))?
         .map_err(|error| format!("{line}: {error}"))?;
     if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        Ok(output.stdout)
     } else {
         Err(format!("{line}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)).into())
+    }
+}
+
+/// A home folder of its own, in which registry clients run: they read no settings of the machine's user, and what they
+/// keep (settings, caches, keys, temporary files) goes with it. Relative names in their arguments are below it.
+pub struct Home {
+    folder: TempDir,
+}
+
+impl Home {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new() -> crate::Result<Self> {
+        let folder = TempDir::with_prefix("portolan-client")?;
+        std::fs::create_dir(folder.path().join("tmp"))?;
+        Ok(Self { folder })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs a client to its end and gives its standard output as text.
+    ///
+    /// # Errors
+    /// When it cannot be started, fails, or hangs (it is killed then).
+    pub async fn run(&self, program: &str, args: &[&str]) -> crate::Result<String> {
+        Ok(String::from_utf8(self.bytes(program, args).await?)?)
+    }
+
+    /// [`Home::run`] for one whose standard output is content.
+    ///
+    /// # Errors
+    /// As [`Home::run`].
+    pub async fn bytes(&self, program: &str, args: &[&str]) -> crate::Result<Vec<u8>> {
+        output_of(CLIENT, self.command(program, args), &format!("{program} {}", args.join(" "))).await
+    }
+
+    /// [`Home::run`] for one that reads a file of this home from its standard input.
+    ///
+    /// # Errors
+    /// As [`Home::run`], and when there is no such file.
+    pub async fn feed(&self, file: &str, program: &str, args: &[&str]) -> crate::Result<String> {
+        let mut command = self.command(program, args);
+        command.stdin(std::fs::File::open(self.path().join(file))?);
+        let output = output_of(CLIENT, command, &format!("{program} {} <{file}", args.join(" "))).await?;
+        Ok(String::from_utf8(output)?)
+    }
+
+    /// Starts a program that goes on; what it says is in `log`, a file of this home. Dropping the child kills it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, log: &str, program: &str, args: &[&str]) -> crate::Result<Child> {
+        let log = std::fs::File::create(self.path().join(log))?;
+        let mut command = self.command(program, args);
+        Ok(command.stdout(log.try_clone()?).stderr(log).spawn().map_err(|error| format!("{program}: {error}"))?)
+    }
+
+    fn command(&self, program: &str, args: &[&str]) -> Command {
+        let home = self.path();
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .current_dir(home)
+            .env("HOME", home)
+            .env("TMPDIR", home.join("tmp"))
+            .env("XDG_CONFIG_HOME", home.join("config"))
+            .env("XDG_CACHE_HOME", home.join("cache"))
+            .env("XDG_DATA_HOME", home.join("data"))
+            .env_remove("DOCKER_CONFIG")
+            .env_remove("REGISTRY_AUTH_FILE")
+            // Of keys that live as long as this folder; without it cosign asks a terminal.
+            .env("COSIGN_PASSWORD", "")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
     }
 }
 
