@@ -13,10 +13,22 @@ need busybox busybox-static
 need skopeo skopeo
 need dockerd docker.io
 need podman podman
+need buildah buildah
+need ctr containerd
 need debootstrap debootstrap
 need ip iproute2
 need openssl openssl
 need curl curl
+# Building these takes minutes, once, and no other step wants them.
+case " ${*:-clients} " in
+    *' clients '*)
+        need_go_tool crane github.com/google/go-containerregistry@v0.22.1
+        need_go_tool oras oras.land/oras@v1.3.3
+        need_go_tool regctl github.com/regclient/regclient@v0.11.7
+        need_go_tool helm helm.sh/helm/v3@v3.22.0
+        need_go_tool cosign github.com/sigstore/cosign/v3@v3.1.3
+        ;;
+esac
 install_missing
 need_component fmt rustfmt
 need_component clippy clippy
