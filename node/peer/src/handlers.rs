@@ -5,7 +5,7 @@ use crate::identity::PeerIdentity;
 use crate::message::{
     Append, HelloCall, HelloReply, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob, SnapshotFrame,
 };
-use crate::upload::{ForwardedBody, UploadCall, UploadReply};
+use crate::upload::{UploadCall, UploadReply, WaitingBody};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -68,10 +68,9 @@ pub trait BlobHandler: Send + Sync + 'static {
 
 /// Upload sessions of this node.
 pub trait UploadHandler: Send + Sync + 'static {
-    /// A client's request for a session, come to another node. The body is sent once its first piece is asked for, and
-    /// no faster than it is taken; it is never asked for when the request is refused. Dropping the answer's future
-    /// must not undo what was begun.
-    fn forwarded(&self, from: PeerIdentity, call: UploadCall, body: ForwardedBody) -> Answer<'_, UploadReply>;
+    /// A client's request for a session, come to another node. The body is sent once it is accepted, and no faster than
+    /// it is taken; a request that is refused accepts none. Dropping the answer's future must not undo what was begun.
+    fn forwarded(&self, from: PeerIdentity, call: UploadCall, body: WaitingBody) -> Answer<'_, UploadReply>;
 }
 
 /// Answers `hello`, from the moment the port is bound.

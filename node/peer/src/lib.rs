@@ -55,4 +55,5 @@ pub use server::PeerServer;
 pub use tls::{TlsAcceptor, TlsConnector, TlsMaterial};
 pub use upload::{
     BrokenOff, Chunk, Forwarded, ForwardedBody, UploadAction, UploadCall, UploadFault, UploadReply, UploadSending,
+    WaitingBody,
 };

@@ -125,6 +125,29 @@ pub struct BrokenOff;
 /// A request's body between nodes. An error is its last item.
 pub type ForwardedBody = BoxStream<'static, Result<Bytes, BrokenOff>>;
 
+/// A body that waits at the other node.
+pub struct WaitingBody {
+    frames: BoxStream<'static, Result<v1::UploadFrame, Status>>,
+    go: oneshot::Sender<u64>,
+}
+
+impl WaitingBody {
+    /// Has it sent, now that the session has `length` bytes and the body is about to land behind them.
+    #[must_use]
+    pub fn accept(self, length: u64) -> ForwardedBody {
+        let _ = self.go.send(length);
+        unfold(Some(self.frames), |frames| async move {
+            let mut frames = frames?;
+            match frames.next().await {
+                Some(Ok(v1::UploadFrame { frame: Some(Frame::Bytes(bytes)) })) => Some((Ok(bytes), Some(frames))),
+                Some(Ok(v1::UploadFrame { frame: Some(Frame::End(_)) })) => None,
+                Some(Ok(_) | Err(_)) | None => Some((Err(BrokenOff), None)),
+            }
+        })
+        .boxed()
+    }
+}
+
 /// What an owner says first.
 pub enum Forwarded {
     /// It wants the body.
@@ -137,6 +160,7 @@ type Answers = BoxStream<'static, Result<v1::UploadReply, Status>>;
 
 /// A request whose body the owner waits for.
 pub struct UploadSending {
+    length: u64,
     body: oneshot::Sender<ForwardedBody>,
     sent: oneshot::Receiver<()>,
     answers: Answers,
@@ -180,20 +204,28 @@ impl Outgoing {
     ) -> Result<Forwarded, PeerError> {
         let first = timeout(turn, next(&mut answers)).await.map_err(|_| PeerError::Deadline)??;
         Ok(match first {
-            None => Forwarded::Go(UploadSending { body: self.body, sent: self.sent, answers, finish }),
-            Some(reply) => Forwarded::Answer(reply),
+            Word::Go { length } => {
+                Forwarded::Go(UploadSending { length, body: self.body, sent: self.sent, answers, finish })
+            }
+            Word::Last(reply) => Forwarded::Answer(reply),
         })
     }
 }
 
 impl UploadSending {
+    /// How many bytes the session has: where the body will begin.
+    #[must_use]
+    pub const fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Sends the body, as fast as the owner takes it, and awaits the answer: it may come before the body's end. A dead
     /// owner shows by its connection; one that has the whole body gets `upload_finish_timeout_ms` to answer.
     ///
     /// # Errors
     /// The owner was lost; what it took of the body, it keeps.
     pub async fn send(self, body: ForwardedBody) -> Result<UploadReply, PeerError> {
-        let Self { body: give, sent, mut answers, finish } = self;
+        let Self { length: _, body: give, sent, mut answers, finish } = self;
         let _ = give.send(body);
         let late = async move {
             // Without a word the frames were dropped with the call: then the answers end too.
@@ -203,18 +235,23 @@ impl UploadSending {
         tokio::select! {
             biased;
             answer = next(&mut answers) => match answer? {
-                Some(reply) => Ok(reply),
-                None => Err(PeerError::Malformed("an upload was told to go twice".to_owned())),
+                Word::Last(reply) => Ok(reply),
+                Word::Go { .. } => Err(PeerError::Malformed("an upload was told to go twice".to_owned())),
             },
             () = late => Err(PeerError::Deadline),
         }
     }
 }
 
-/// The next answer; `None` is "go".
-async fn next(answers: &mut Answers) -> Result<Option<UploadReply>, PeerError> {
+/// What an owner says.
+enum Word {
+    Go { length: u64 },
+    Last(UploadReply),
+}
+
+async fn next(answers: &mut Answers) -> Result<Word, PeerError> {
     match answers.next().await {
-        Some(Ok(reply)) => reply_from_wire(&reply),
+        Some(Ok(reply)) => word_from_wire(&reply),
         Some(Err(status)) => Err(from_status(&status)),
         None => Err(PeerError::Unreachable("the owner of the upload gave no answer".to_owned())),
     }
@@ -249,33 +286,23 @@ where
     }
 }
 
-/// The owner's side: the body that follows. Asking for its first piece tells the other node to go on.
-pub(crate) fn incoming<S>(frames: S) -> (oneshot::Receiver<()>, ForwardedBody)
+/// The owner's side: the body that follows once it is accepted, and what tells of that.
+pub(crate) fn incoming<S>(frames: S) -> (oneshot::Receiver<u64>, WaitingBody)
 where
-    S: Stream<Item = Result<v1::UploadFrame, Status>> + Send + Unpin + 'static,
+    S: Stream<Item = Result<v1::UploadFrame, Status>> + Send + 'static,
 {
     let (go, going) = oneshot::channel();
-    let body = unfold(Some((frames, Some(go))), |state| async move {
-        let (mut frames, mut go) = state?;
-        if let Some(go) = go.take() {
-            let _ = go.send(());
-        }
-        match frames.next().await {
-            Some(Ok(v1::UploadFrame { frame: Some(Frame::Bytes(bytes)) })) => Some((Ok(bytes), Some((frames, go)))),
-            Some(Ok(v1::UploadFrame { frame: Some(Frame::End(_)) })) => None,
-            Some(Ok(_) | Err(_)) | None => Some((Err(BrokenOff), None)),
-        }
-    });
-    (going, body.boxed())
+    (going, WaitingBody { frames: frames.boxed(), go })
 }
 
 /// The owner's side: its answers.
 pub(crate) fn answers(
-    going: oneshot::Receiver<()>,
+    going: oneshot::Receiver<u64>,
     answer: impl Future<Output = Result<UploadReply, PeerError>> + Send + 'static,
 ) -> impl Stream<Item = Result<v1::UploadReply, Status>> + Send + 'static {
     let go = going.into_stream().filter_map(|going| {
-        std::future::ready(going.ok().map(|()| Ok(v1::UploadReply { reply: Some(Reply::Go(v1::UploadGo {})) })))
+        let go = going.ok().map(|length| Reply::Go(v1::UploadGo { length }));
+        std::future::ready(go.map(|go| Ok(v1::UploadReply { reply: Some(go) })))
     });
     let result = answer.into_stream().map(|answer| match answer {
         Ok(reply) => Ok(reply_to_wire(&reply)),
@@ -332,15 +359,14 @@ fn reply_to_wire(reply: &UploadReply) -> v1::UploadReply {
     }
 }
 
-/// `None` is "go".
-fn reply_from_wire(reply: &v1::UploadReply) -> Result<Option<UploadReply>, PeerError> {
-    match &reply.reply {
-        Some(Reply::Go(_)) => Ok(None),
-        Some(Reply::Progress(progress)) => Ok(Some(UploadReply::Progress(progress.length))),
-        Some(Reply::Done(_)) => Ok(Some(UploadReply::Done)),
-        Some(Reply::Fault(fault)) => Ok(Some(UploadReply::Fault(fault_from_wire(fault)))),
-        None => Err(PeerError::Malformed("an empty answer to a forwarded upload".to_owned())),
-    }
+fn word_from_wire(reply: &v1::UploadReply) -> Result<Word, PeerError> {
+    Ok(match &reply.reply {
+        Some(Reply::Go(go)) => Word::Go { length: go.length },
+        Some(Reply::Progress(progress)) => Word::Last(UploadReply::Progress(progress.length)),
+        Some(Reply::Done(_)) => Word::Last(UploadReply::Done),
+        Some(Reply::Fault(fault)) => Word::Last(UploadReply::Fault(fault_from_wire(fault))),
+        None => return Err(PeerError::Malformed("an empty answer to a forwarded upload".to_owned())),
+    })
 }
 
 fn fault_to_wire(fault: UploadFault) -> v1::UploadFault {

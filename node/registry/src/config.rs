@@ -33,6 +33,9 @@ pub struct Uploads {
     /// How long a request for a session waits for the node that owns it when that node is down, in milliseconds, before
     /// its body is read; then 503.
     pub owner_wait_ms: u64,
+    /// How many bytes of a forwarded body are kept, so that an owner that restarts meanwhile gets them again without the
+    /// client's help.
+    pub replay_bytes: usize,
     /// How long an uploaded or mounted blob stays visible before a manifest refers to it, in milliseconds.
     pub pin_ms: u64,
     /// How long a commit may look for a quorum, in milliseconds; then 503.
@@ -49,6 +52,7 @@ impl Default for Uploads {
             sessions: 1024,
             idle_timeout_ms: 60_000,
             owner_wait_ms: 10_000,
+            replay_bytes: 1 << 20,
             pin_ms: 24 * 3600 * 1000,
             commit_timeout_ms: 10_000,
             ack_timeout_ms: 30_000,
@@ -134,11 +138,19 @@ pub struct Reads {
     /// How far this node's state may lag behind what it knows to be committed before `/readyz` takes it out, in log
     /// entries.
     pub ready_lag_entries: u64,
+    /// How long after a start `/readyz` waits for the cluster to confirm it, in milliseconds; a node that finds no quorum
+    /// serves pulls without from then on.
+    pub ready_wait_ms: u64,
 }
 
 impl Default for Reads {
     fn default() -> Self {
-        Self { linearizable_timeout_ms: 1000, without_leader: PartitionContract::default(), ready_lag_entries: 10_000 }
+        Self {
+            linearizable_timeout_ms: 1000,
+            without_leader: PartitionContract::default(),
+            ready_lag_entries: 10_000,
+            ready_wait_ms: 10_000,
+        }
     }
 }
 

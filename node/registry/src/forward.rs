@@ -5,6 +5,7 @@ use crate::config::ms;
 use crate::error::{BodyError, RegistryError};
 use crate::pour::{Chunk, UploadBody};
 use crate::registry::Registry;
+use crate::replay::Replay;
 use crate::session::{UploadId, UploadProgress};
 use futures::StreamExt;
 use portolan_oci::{Digest, RepoName};
@@ -95,8 +96,8 @@ impl Registry {
         self.forward(repo, id, UploadAction::Cancel, None).await.map(|_| ())
     }
 
-    /// Hands a request to the session's owner. An owner that cannot be reached is waited for before anything of the
-    /// body is read, for `uploads.owner_wait_ms`.
+    /// Hands a request to the session's owner. One that cannot be reached is waited for, for `uploads.owner_wait_ms`;
+    /// one that is lost on the way is asked again, as long as what it took of the body is still here.
     async fn forward(
         &self,
         repo: &RepoName,
@@ -104,11 +105,26 @@ impl Registry {
         action: UploadAction,
         body: Option<UploadBody>,
     ) -> Result<UploadProgress, RegistryError> {
-        let call = UploadCall { repo: repo.clone(), session: id.to_string(), action };
+        let mut call = UploadCall { repo: repo.clone(), session: id.to_string(), action };
+        let body = body.unwrap_or_else(|| futures::stream::empty().boxed());
+        let body = Replay::new(body, self.config.uploads.replay_bytes);
         let forwarding = async {
-            match self.reach_owner(id, &call).await? {
-                Forwarded::Answer(reply) => understand(reply, id, action),
-                Forwarded::Go(sending) => understand(send_body(sending, id, body).await?, id, action),
+            let mut begun = None;
+            loop {
+                let reply = match self.reach_owner(id, &call).await? {
+                    Forwarded::Answer(reply) => reply,
+                    Forwarded::Go(sending) => {
+                        let start = *begun.get_or_insert(sending.length());
+                        match send(sending, id, start, &body).await? {
+                            Some(reply) => reply,
+                            None => {
+                                call.action = from_where_it_stands(action);
+                                continue;
+                            }
+                        }
+                    }
+                };
+                return understand(reply, id, action);
             }
         };
         tokio::select! {
@@ -120,38 +136,70 @@ impl Registry {
 
     async fn reach_owner(&self, id: UploadId, call: &UploadCall) -> Result<Forwarded, RegistryError> {
         let until = Instant::now() + ms(self.config.uploads.owner_wait_ms);
+        let mut lost = false;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            match self.floors.peers.forward_upload(id.node, call, left.max(ATTEMPT)).await {
+            let error = match self.floors.peers.forward_upload(id.node, call, left.max(ATTEMPT)).await {
+                // It keeps what it has, and may be back soon.
+                Ok(Forwarded::Answer(UploadReply::Fault(UploadFault::Stopping))) => PeerError::Stopped,
+                // An answer that was lost may have been that it is done.
+                Ok(Forwarded::Answer(UploadReply::Fault(UploadFault::Unknown)))
+                    if lost && call.action == UploadAction::Cancel =>
+                {
+                    return Ok(Forwarded::Answer(UploadReply::Done));
+                }
                 Ok(forwarded) => return Ok(forwarded),
                 Err(PeerError::UnknownNode(_)) => return Err(RegistryError::UploadUnknown(id.to_string())),
-                Err(PeerError::Stopped) => return Err(RegistryError::Stopping),
                 Err(PeerError::Malformed(reason)) => {
                     tracing::error!(session = %id, reason, "an upload cannot be forwarded");
                     return Err(RegistryError::OwnerFailed(id.node));
                 }
-                Err(error) if left <= PAUSE => {
-                    tracing::warn!(session = %id, %error, "the owner of an upload cannot be reached");
-                    return Err(RegistryError::OwnerAway(id.node));
-                }
-                Err(_) => sleep(PAUSE).await,
+                Err(error) => error,
+            };
+            if left <= PAUSE {
+                tracing::warn!(session = %id, %error, "the owner of an upload cannot be reached");
+                return Err(RegistryError::OwnerAway(id.node));
             }
+            lost |= matches!(error, PeerError::Unreachable(_) | PeerError::Deadline);
+            sleep(PAUSE).await;
         }
     }
 }
 
-/// Sends the body that the owner asked for. From here on nothing can be tried again: the client asks where it stands.
-async fn send_body(
+/// Sends the body that the owner asked for, without what of it has landed already: the body began at `start`. `None`
+/// when the owner was lost and may be asked again.
+async fn send(
     sending: UploadSending,
     id: UploadId,
-    body: Option<UploadBody>,
-) -> Result<UploadReply, RegistryError> {
-    let body = body.unwrap_or_else(|| futures::stream::empty().boxed());
-    let body = body.map(|piece| piece.map_err(|_| BrokenOff)).boxed();
-    sending.send(body).await.map_err(|error| {
-        tracing::warn!(session = %id, %error, "the owner of an upload was lost");
-        RegistryError::OwnerAway(id.node)
-    })
+    start: u64,
+    body: &Replay,
+) -> Result<Option<UploadReply>, RegistryError> {
+    let skip = sending.length().checked_sub(start);
+    let Some(rest) = (match skip {
+        Some(skip) => body.body(skip).await,
+        None => None,
+    }) else {
+        return Err(RegistryError::OwnerAway(id.node));
+    };
+    match sending.send(rest).await {
+        Ok(UploadReply::Fault(UploadFault::Stopping)) => Ok(None),
+        Ok(reply) => Ok(Some(reply)),
+        Err(error) => {
+            tracing::debug!(%error, "the owner of an upload was lost");
+            Ok(None)
+        }
+    }
+}
+
+/// The same request once more, for whatever of its body has not landed. How long that is the owner cannot check then;
+/// that the body came to its end it sees all the same.
+const fn from_where_it_stands(action: UploadAction) -> UploadAction {
+    let chunk = Chunk { range: None, length: None };
+    match action {
+        UploadAction::Append(_) => UploadAction::Append(chunk),
+        UploadAction::Finish { digest, .. } => UploadAction::Finish { digest, chunk },
+        UploadAction::Status | UploadAction::Cancel => action,
+    }
 }
 
 /// The owner's answer in the terms of this floor.
@@ -178,7 +226,6 @@ fn understand(reply: UploadReply, id: UploadId, asked: UploadAction) -> Result<U
         UploadFault::StorageFull => RegistryError::StorageFull,
         UploadFault::NoQuorum => RegistryError::NoQuorum,
         UploadFault::Busy => RegistryError::Busy("requests for upload sessions at their owner"),
-        // The owner keeps what it has, and comes back with it.
         UploadFault::Stopping => RegistryError::OwnerAway(id.node),
         UploadFault::Failed => RegistryError::OwnerFailed(id.node),
     })

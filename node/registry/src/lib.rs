@@ -13,7 +13,7 @@
 //! - `pull`: manifests and blobs by tag and digest.
 //! - `list`: tags, repositories, referrers, page by page.
 //! - `session`, `sessions`: one upload, and all of this node; `pour`: a body into its part; `upload`: what a client
-//!   does with them; `forward`: those of other nodes; `owner`: what others forward here; `sweep`: what restarts and
+//!   does with them; `forward`: those of other nodes, with `replay`; `owner`: what others forward here; `sweep`: what restarts and
 //!   time do with them.
 //! - `push`: puts a manifest once its blobs are durable enough. `delete`: takes away.
 //! - `report`: the cluster as an operator sees it, and whether this node is ready. `traffic`: what clients asked of it;
@@ -37,6 +37,7 @@ mod propose;
 mod pull;
 mod push;
 mod registry;
+mod replay;
 mod report;
 mod session;
 mod sessions;

@@ -6,7 +6,7 @@ use crate::registry::Registry;
 use crate::session::{UploadId, UploadProgress};
 use futures::{FutureExt, StreamExt};
 use portolan_peer::{
-    Answer, ForwardedBody, PeerIdentity, UploadAction, UploadCall, UploadFault, UploadHandler, UploadReply,
+    Answer, PeerIdentity, UploadAction, UploadCall, UploadFault, UploadHandler, UploadReply, WaitingBody,
 };
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl Registry {
 }
 
 impl UploadHandler for Owner {
-    fn forwarded(&self, from: PeerIdentity, call: UploadCall, body: ForwardedBody) -> Answer<'_, UploadReply> {
+    fn forwarded(&self, from: PeerIdentity, call: UploadCall, body: WaitingBody) -> Answer<'_, UploadReply> {
         async move {
             let session = call.session.clone();
             let result = self.serve(call, body).await;
@@ -40,7 +40,7 @@ impl UploadHandler for Owner {
 }
 
 impl Owner {
-    async fn serve(&self, call: UploadCall, body: ForwardedBody) -> Result<UploadReply, RegistryError> {
+    async fn serve(&self, call: UploadCall, body: WaitingBody) -> Result<UploadReply, RegistryError> {
         let UploadCall { repo, session, action } = call;
         let unknown = || RegistryError::UploadUnknown(session.clone());
         let id: UploadId = session.parse().map_err(|_| unknown())?;
@@ -48,6 +48,9 @@ impl Owner {
         if id.node != registry.node() {
             return Err(unknown());
         }
+        let session = registry.sessions.get(id, &repo).ok_or_else(unknown)?;
+        // Asked for its first piece only when the session's turn has come and the request was found right.
+        let body = async move { body.accept(session.length()) }.into_stream().flatten();
         let body: UploadBody = body.map(|piece| piece.map_err(|error| BodyError(Box::new(error)))).boxed();
         match action {
             UploadAction::Status => registry.status_here(&repo, id).await.map(progress),

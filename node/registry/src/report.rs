@@ -1,5 +1,6 @@
 //! The cluster as an operator sees it from this node, and whether this node is ready.
 
+use crate::config::ms;
 use crate::error::RegistryError;
 use crate::registry::Registry;
 use portolan_consensus::Status;
@@ -159,7 +160,8 @@ impl Registry {
     }
 
     /// Whether this node can serve pulls: it knows the cluster, its state does not lag far behind what it knows to be
-    /// committed, and it is not stopping. A missing leader does not make it unready: digests can be pulled without.
+    /// committed, this start of it was confirmed by the cluster, and it is not stopping. A missing leader does not make
+    /// it unready: digests can be pulled without.
     ///
     /// # Errors
     /// The state could not be read.
@@ -169,8 +171,12 @@ impl Registry {
             reasons.push("the node is stopping".to_owned());
         }
         let known = self.local().read(|view| query::node(view, self.node))?;
-        if known.is_none() {
-            reasons.push("this node is not known to its cluster yet".to_owned());
+        match known {
+            None => reasons.push("this node is not known to its cluster yet".to_owned()),
+            Some(row) if !self.is_confirmed(&row) => {
+                reasons.push("this start is not confirmed by the cluster yet".to_owned());
+            }
+            Some(_) => {}
         }
         let status = self.floors.consensus.status();
         let lag = status.committed.saturating_sub(status.applied);
@@ -178,6 +184,19 @@ impl Registry {
             reasons.push(format!("the state lags {lag} entries behind"));
         }
         Ok(Readiness { reasons })
+    }
+
+    /// Whether this start of the node has caught up with the cluster once: it applied its own boot, or passed a read
+    /// barrier. Until then its state is as old as its last stop, by more entries than it knows of, so that a lag of 0
+    /// says nothing, and whatever is new since is 503 here while other nodes serve it.
+    ///
+    /// That is a reason to wait, not to stay away: a node that finds no quorum serves every digest that it can reach
+    /// (design, P7), and a region that was cut off and restarted must not lose its pulls. After `reads.ready_wait_ms` it
+    /// counts as one whose leader went away while it ran.
+    fn is_confirmed(&self, own: &NodeRow) -> bool {
+        own.incarnation >= self.floors.consensus.incarnation()
+            || self.fresh.last().is_some()
+            || self.started.elapsed() >= ms(self.config.reads.ready_wait_ms)
     }
 
     /// Whether this node can take pushes: it can serve pulls, its disk has room, and a leader answers.

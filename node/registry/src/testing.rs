@@ -143,13 +143,29 @@ impl Cluster {
         }
     }
 
+    /// Stops a node and starts it again on its folder, without announcing the new start.
+    ///
+    /// # Panics
+    /// As [`Cluster::start`].
+    pub async fn reopen(&mut self, node: u64) {
+        self.end(node).await;
+        self.open(node).await;
+    }
+
+    /// Announces a node's start, as every start does in the end.
+    ///
+    /// # Panics
+    /// When that is not committed in time.
+    pub async fn announce(&self, node: u64) {
+        self.boot(node).await;
+    }
+
     /// Stops a node and starts it again on its folder.
     ///
     /// # Panics
     /// As [`Cluster::start`].
     pub async fn restart(&mut self, node: u64) {
-        self.end(node).await;
-        self.open(node).await;
+        self.reopen(node).await;
         self.boot(node).await;
     }
 

@@ -33,7 +33,9 @@ impl Traffic {
         self.requests.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn faults(&self) -> u64 {
+    /// How many answers told of a fault of the server.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
         self.faults.load(Ordering::Relaxed)
     }
 

@@ -157,3 +157,36 @@ async fn a_finish_whose_owner_is_away_succeeds_when_the_repository_shows_the_blo
     assert_eq!(at[1].finish(&session, &digest.to_string()).await.status(), 201);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn an_owner_that_restarts_while_a_body_is_on_its_way_gets_what_it_lacks() {
+    let mut server = three(Uploads::default()).await;
+    let at = clients(&server);
+    let bytes = random(6, 300_000);
+    let digest = Digest::sha256_of(&bytes).to_string();
+    let session = at[0].begin("a").await;
+    assert_eq!(at[1].patch(&session, None, bytes[..100_000].to_vec()).await.status(), 202);
+    let (mut pieces, body) = futures::channel::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
+    let body = reqwest::Body::wrap_stream(body);
+    let rest = bytes[100_000..].to_vec();
+    let put = at[1].ask("PUT", &format!("{session}?digest={digest}")).header("Content-Range", "100000-299999");
+    let finishing = tokio::spawn(put.header("Content-Length", "200000").body(body).send());
+    pieces.send(Ok(rest[..50_000].to_vec())).await.unwrap();
+    // Asking for the session's length would end a writer that stands still; the file does not mind.
+    let part = server.cluster.folder(1).join("uploads").join(session.rsplit('.').next().unwrap()).join("data");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::fs::metadata(&part).unwrap().len() < 150_000 {
+        assert!(Instant::now() < deadline, "the body's beginning did not land");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.restart(1).await;
+    // Should the request be over already, its answer says why.
+    let _ = pieces.send(Ok(rest[50_000..].to_vec())).await;
+    drop(pieces);
+    let finished = finishing.await.unwrap().unwrap();
+    assert_eq!(finished.status(), 201, "{}", finished.text().await.unwrap());
+    for client in clients(&server) {
+        assert_eq!(client.get(&format!("/v2/a/blobs/{digest}")).await.bytes().await.unwrap(), bytes);
+    }
+    server.stop().await;
+}

@@ -110,7 +110,11 @@ async fn a_mount_shows_a_blob_only_where_it_was_shown() {
     assert_eq!(mounted.status(), 201);
     assert_eq!(header(&mounted, "Location"), format!("/v2/b/blobs/{digest}"));
     assert_eq!(client.get(&format!("/v2/b/blobs/{digest}")).await.bytes().await.unwrap(), bytes);
-    for query in [format!("mount={digest}&from=c"), format!("mount={digest}"), "from=a".into()] {
+    // Without a source it is looked for wherever the caller may read.
+    let found = client.send("POST", &format!("/v2/c/blobs/uploads/?mount={digest}")).await;
+    assert_eq!((found.status().as_u16(), header(&found, "Location")), (201, format!("/v2/c/blobs/{digest}")));
+    let nowhere = Digest::sha256_of(b"nowhere");
+    for query in [format!("mount={digest}&from=e"), format!("mount={nowhere}"), "from=a".into()] {
         let other = client.send("POST", &format!("/v2/d/blobs/uploads/?{query}")).await;
         assert_eq!(other.status(), 202, "{query}");
         assert!(header(&other, "Location").starts_with("/v2/d/blobs/uploads/1."), "{query}");

@@ -11,9 +11,9 @@ use portolan_meta::query;
 use portolan_meta::row::Role;
 use portolan_oci::{Digest, RepoName};
 use portolan_peer::{
-    Answer, BlobHandler, ClusterHandler, ForwardedBody, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable,
+    Answer, BlobHandler, ClusterHandler, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable,
     LocalIdentity, MemoryNetwork, PeerError, PeerIdentity, PeerServer, Peers, PingReply, ProposeCall, ProposeReply,
-    ReadBlob, RemoteBlob, UploadCall, UploadHandler, UploadReply,
+    ReadBlob, RemoteBlob, UploadCall, UploadHandler, UploadReply, WaitingBody,
 };
 use portolan_store::{RaftLog, State};
 use std::future::Future;
@@ -295,7 +295,7 @@ impl BlobHandler for NoBlobs {
 struct NoUploads;
 
 impl UploadHandler for NoUploads {
-    fn forwarded(&self, _: PeerIdentity, _: UploadCall, _: ForwardedBody) -> Answer<'_, UploadReply> {
+    fn forwarded(&self, _: PeerIdentity, _: UploadCall, _: WaitingBody) -> Answer<'_, UploadReply> {
         async { Err(PeerError::NotFound) }.boxed()
     }
 }

@@ -8,23 +8,25 @@ use portolan_meta::id::NodeId;
 use portolan_oci::{ContentRange, Digest};
 use portolan_peer::{
     Answer, BrokenOff, Chunk, Config, Forwarded, ForwardedBody, PeerError, PeerIdentity, Peers, UploadAction,
-    UploadCall, UploadFault, UploadHandler, UploadReply,
+    UploadCall, UploadFault, UploadHandler, UploadReply, WaitingBody,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// How many bytes each session has.
+const BEGUN: u64 = 5;
 
 /// An owner whose sessions are called by what it does with their bodies.
 pub(crate) struct Owner;
 
 impl UploadHandler for Owner {
-    fn forwarded(&self, _: PeerIdentity, call: UploadCall, mut body: ForwardedBody) -> Answer<'_, UploadReply> {
+    fn forwarded(&self, _: PeerIdentity, call: UploadCall, body: WaitingBody) -> Answer<'_, UploadReply> {
         Box::pin(async move {
             Ok(match (call.session.as_str(), call.action) {
                 ("count", _) => {
-                    let mut length = 0;
+                    let (mut body, mut length) = (body.accept(BEGUN), 0);
                     loop {
                         match body.next().await {
                             Some(Ok(bytes)) => length += bytes.len() as u64,
@@ -34,10 +36,11 @@ impl UploadHandler for Owner {
                     }
                 }
                 ("first piece", _) => {
-                    let first = body.next().await;
+                    let first = body.accept(BEGUN).next().await;
                     UploadReply::Progress(first.and_then(Result::ok).map_or(0, |bytes| bytes.len() as u64))
                 }
                 ("stuck", _) => {
+                    let mut body = body.accept(BEGUN);
                     body.next().await;
                     std::future::pending().await
                 }
@@ -69,7 +72,10 @@ fn pieces(count: usize, length: usize) -> ForwardedBody {
 /// Sends a body to a session that wants it.
 async fn send(peers: &Peers, session: &str, body: ForwardedBody) -> Result<UploadReply, PeerError> {
     match peers.forward_upload(NodeId(2), &append(session), SECOND).await? {
-        Forwarded::Go(sending) => sending.send(body).await,
+        Forwarded::Go(sending) => {
+            assert_eq!(sending.length(), BEGUN);
+            sending.send(body).await
+        }
         Forwarded::Answer(reply) => panic!("answered before the body: {reply:?}"),
     }
 }

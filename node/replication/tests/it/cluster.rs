@@ -11,8 +11,8 @@ use portolan_meta::query;
 use portolan_meta::row::Role;
 use portolan_oci::{Algorithm, Digest};
 use portolan_peer::{
-    Answer, ForwardedBody, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity, MemoryNetwork,
-    PeerError, PeerIdentity, PeerServer, Peers, UploadCall, UploadHandler, UploadReply,
+    Answer, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity, MemoryNetwork,
+    PeerError, PeerIdentity, PeerServer, Peers, UploadCall, UploadHandler, UploadReply, WaitingBody,
 };
 use portolan_replication::{BlobBody, Config, Me, Replication};
 use portolan_store::{Blobs, PartKind, RaftLog, State};
@@ -86,7 +86,7 @@ impl HelloHandler for NoHello {
 struct NoUploads;
 
 impl UploadHandler for NoUploads {
-    fn forwarded(&self, _: PeerIdentity, _: UploadCall, _: ForwardedBody) -> Answer<'_, UploadReply> {
+    fn forwarded(&self, _: PeerIdentity, _: UploadCall, _: WaitingBody) -> Answer<'_, UploadReply> {
         Box::pin(std::future::ready(Err(PeerError::NotFound)))
     }
 }
