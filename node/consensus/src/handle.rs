@@ -19,6 +19,7 @@ use crate::snapshot::Transfers;
 use crate::state_machine::{Announcer, BatchLimits, StateMachine};
 use crate::status::Status;
 use crate::traces::EntryTraces;
+use crate::unreached::Unreached;
 use crate::work::Work;
 use openraft::EmptyNode;
 use openraft::async_runtime::WatchReceiver;
@@ -74,7 +75,9 @@ impl Consensus {
         let limits = BatchLimits { entries: config.apply_batch_entries, bytes: config.apply_batch_bytes };
         let traces = Arc::new(EntryTraces::new(config.traced_entries));
         let machine = StateMachine::open(Arc::clone(&state), announcer.clone(), limits, Arc::clone(&traces))?;
-        let network = Network::new(Arc::clone(&peers), transfers.clone(), Arc::clone(&traces), &config);
+        let unreached = Unreached::default();
+        let network =
+            Network::new(Arc::clone(&peers), transfers.clone(), Arc::clone(&traces), unreached.clone(), &config);
         let log_store = LogStore::new(Arc::clone(&log), config.append_max_bytes, traces);
         let raft = Raft::new(local.id.0, settings, network, log_store, machine).await.map_err(raft_error)?;
         let group = Arc::new(Group {
@@ -87,7 +90,7 @@ impl Consensus {
             clock: Clock::default(),
             stopping: CancellationToken::new(),
         });
-        Ok(Self::assemble(local, members, group, log, transfers))
+        Ok(Self::assemble(local, members, group, log, (transfers, unreached)))
     }
 
     fn assemble(
@@ -95,11 +98,11 @@ impl Consensus {
         members: Vec<StaticMember>,
         group: Arc<Group>,
         log: Arc<RaftLog>,
-        transfers: Transfers,
+        (transfers, unreached): (Transfers, Unreached),
     ) -> Arc<Self> {
         let proposer = Arc::new(Proposer::new(Arc::clone(&group), local.incarnation));
         let liveness = Arc::new(Liveness::new());
-        let server = Server::new(Arc::clone(&group), Arc::clone(&liveness), local.version.clone());
+        let server = Server::new(Arc::clone(&group), Arc::clone(&liveness), unreached, local.version.clone());
         let work = Arc::new(Work {
             group: Arc::clone(&group),
             log: Arc::clone(&log),
@@ -225,6 +228,12 @@ impl Consensus {
     #[must_use]
     pub fn node(&self) -> NodeId {
         self.group.node
+    }
+
+    /// Which start of this node this is.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.local.incarnation
     }
 
     /// What the floors above know about this node's disk, for the pings of others. Ready and writable until said

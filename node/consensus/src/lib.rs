@@ -46,6 +46,7 @@ mod status;
 mod storage_suite;
 mod traces;
 mod types;
+mod unreached;
 mod work;
 
 pub use change::Change;

@@ -5,6 +5,7 @@ use crate::pipeline::Pipeline;
 use crate::snapshot::{PIECE_BYTES, Snapshot, SnapshotData, Transfers};
 use crate::traces::EntryTraces;
 use crate::types::{AppendRequest, AppendResult, Types, Vote, VoteRequest, VoteResponse, decode, encode};
+use crate::unreached::Unreached;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::BoxStream;
@@ -32,6 +33,7 @@ pub(crate) struct Network {
     peers: Arc<Peers>,
     transfers: Transfers,
     traces: Arc<EntryTraces>,
+    unreached: Unreached,
     limits: Limits,
 }
 
@@ -46,13 +48,19 @@ struct Limits {
 }
 
 impl Network {
-    pub(crate) fn new(peers: Arc<Peers>, transfers: Transfers, traces: Arc<EntryTraces>, config: &Config) -> Self {
+    pub(crate) fn new(
+        peers: Arc<Peers>,
+        transfers: Transfers,
+        traces: Arc<EntryTraces>,
+        unreached: Unreached,
+        config: &Config,
+    ) -> Self {
         let limits = Limits {
             in_flight: config.append_in_flight,
             silence: config.profile.timing().election_min,
             snapshot: Duration::from_millis(config.snapshot_transfer_ms),
         };
-        Self { peers, transfers, traces, limits }
+        Self { peers, transfers, traces, unreached, limits }
     }
 
     fn client(&self, target: u64, lane: Lane) -> Client {
@@ -60,6 +68,7 @@ impl Network {
             peers: Arc::clone(&self.peers),
             transfers: self.transfers.clone(),
             traces: Arc::clone(&self.traces),
+            unreached: self.unreached.clone(),
             limits: self.limits,
             target: NodeId(target),
             lane,
@@ -84,6 +93,7 @@ pub(crate) struct Client {
     peers: Arc<Peers>,
     transfers: Transfers,
     traces: Arc<EntryTraces>,
+    unreached: Unreached,
     limits: Limits,
     target: NodeId,
     lane: Lane,
@@ -119,8 +129,12 @@ impl NetStreamAppend<Types> for Client {
                 encode(&request).map(|payload| Append { payload: payload.into(), traces })
             });
             let requests = pipeline.requests(requests);
-            let answers =
-                self.peers.append_stream(self.target, self.lane, requests).await.map_err(|error| rpc_error(&error))?;
+            let answers = self.peers.append_stream(self.target, self.lane, requests).await.map_err(|error| {
+                if self.lane == Lane::Raft {
+                    self.unreached.note(self.target);
+                }
+                rpc_error(&error)
+            })?;
             let answers = pipeline.answers(answers).map(|answer| {
                 let bytes = answer.map_err(|error| rpc_error(&error))?;
                 decode(&bytes).map_err(|error| RPCError::Network(NetworkError::new(&error)))

@@ -6,6 +6,7 @@ use crate::read_index;
 use crate::snapshot::SnapshotData;
 use crate::traces::attach;
 use crate::types::{AppendRequest, SnapshotMeta, Types, Vote, decode, encode};
+use crate::unreached::Unreached;
 use bytes::Bytes;
 use futures::future::FutureExt;
 use futures::stream::BoxStream;
@@ -13,6 +14,7 @@ use futures::{StreamExt, future};
 use openraft::raft::TransferLeaderRequest;
 use openraft::storage::Snapshot;
 use portolan_meta::codec;
+use portolan_meta::id::NodeId;
 use portolan_oci::{Algorithm, Digest};
 use portolan_peer::{
     Answer, Append, ClusterHandler, PeerError, PeerIdentity, PingReply, ProposeCall, ProposeReply, RaftHandler,
@@ -32,14 +34,27 @@ use tokio::time::Instant;
 pub(crate) struct Server {
     group: Arc<Group>,
     liveness: Arc<Liveness>,
+    unreached: Unreached,
     version: String,
     /// One snapshot is received at a time: a second would only compete for the same disk.
     receiving: Semaphore,
 }
 
 impl Server {
-    pub(crate) fn new(group: Arc<Group>, liveness: Arc<Liveness>, version: String) -> Arc<Self> {
-        Arc::new(Self { group, liveness, version, receiving: Semaphore::new(1) })
+    pub(crate) fn new(group: Arc<Group>, liveness: Arc<Liveness>, unreached: Unreached, version: String) -> Arc<Self> {
+        Arc::new(Self { group, liveness, unreached, version, receiving: Semaphore::new(1) })
+    }
+
+    /// A node calls: if this node leads and appends did not get through to it, they are tried again at once.
+    async fn heard(&self, from: NodeId) {
+        if !self.group.leads() || !self.unreached.heard(from) {
+            return;
+        }
+        tracing::debug!(peer = %from, "a node that was out of reach calls: appends to it are tried at once");
+        if let Err(error) = self.group.raft.trigger().reset_backoff([from.0]).await {
+            // Raft stopped, of which the node's owner hears by itself.
+            tracing::debug!(%error, peer = %from, "appends could not be tried at once");
+        }
     }
 
     async fn receive_snapshot(
@@ -162,7 +177,7 @@ impl RaftHandler for Server {
 }
 
 impl ClusterHandler for Server {
-    fn ping(&self, _from: PeerIdentity) -> Answer<'_, PingReply> {
+    fn ping(&self, from: PeerIdentity) -> Answer<'_, PingReply> {
         let standing = self.group.standing();
         let condition = self.liveness.condition();
         let reply = PingReply {
@@ -175,11 +190,16 @@ impl ClusterHandler for Server {
             load: self.liveness.load(),
             round_trips: self.group.peers.round_trips(self.group.config.silent_after()),
         };
-        future::ready(Ok(reply)).boxed()
+        async move {
+            self.heard(from.node).await;
+            Ok(reply)
+        }
+        .boxed()
     }
 
-    fn propose(&self, _from: PeerIdentity, call: ProposeCall) -> Answer<'_, ProposeReply> {
+    fn propose(&self, from: PeerIdentity, call: ProposeCall) -> Answer<'_, ProposeReply> {
         async move {
+            self.heard(from.node).await;
             let mut proposal =
                 codec::decode_proposal(&call.proposal).map_err(|error| PeerError::Malformed(error.to_string()))?;
             let deadline = Instant::now() + Duration::from_millis(self.group.config.forwarded_timeout_ms);
@@ -195,8 +215,9 @@ impl ClusterHandler for Server {
         .boxed()
     }
 
-    fn read_index(&self, _from: PeerIdentity) -> Answer<'_, u64> {
+    fn read_index(&self, from: PeerIdentity) -> Answer<'_, u64> {
         async move {
+            self.heard(from.node).await;
             if !self.group.leads() {
                 return Err(PeerError::NotLeader { leader: self.group.leader() });
             }
