@@ -71,6 +71,8 @@ pub(crate) struct Progress {
     pub(crate) attempt: Option<Attempt>,
     /// Whose bytes come at the moment.
     pub(crate) from: Option<NodeId>,
+    /// Nobody else will be asked: no more bytes come, only `end`, once what came is kept.
+    pub(crate) ending: bool,
     pub(crate) end: Option<End>,
 }
 
@@ -335,6 +337,7 @@ impl Fetches {
                     End::Broken
                 }
             };
+            fetch.progress.send_modify(|progress| progress.ending = true);
             self.keep(fetch, growing).await;
             return Ok(end);
         }

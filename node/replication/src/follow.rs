@@ -13,13 +13,18 @@ use tokio::sync::watch;
 
 /// Follows a transfer over a range of the blob. The last chunk of the range is held back until the digest of the
 /// whole blob is right, whatever the range (design, P4).
+///
+/// `began` says whether this reader's wish began the transfer. Another's may have asked holders that were not ready yet:
+/// a reader to whom no byte came of it, as the last chunk is held back, goes on with a tour of its own.
 pub(crate) fn follow(
     share: Share,
+    began: bool,
     range: Range<u64>,
     through: Arc<Through>,
 ) -> BoxStream<'static, Result<Bytes, ReadError>> {
     let progress = share.progress();
-    let follower = Follower { progress, share, position: range.start, range, attempt: None, through, rest: None };
+    let follower =
+        Follower { progress, share, began, position: range.start, range, attempt: None, through, rest: None };
     try_unfold(follower, |mut follower| async move {
         let next = follower.next().await?;
         Ok(next.map(|bytes| (bytes, follower)))
@@ -29,6 +34,7 @@ pub(crate) fn follow(
 
 struct Follower {
     share: Share,
+    began: bool,
     progress: watch::Receiver<Progress>,
     range: Range<u64>,
     position: u64,
@@ -56,6 +62,11 @@ impl Follower {
             match end.map(|end| end.for_reader(digest)) {
                 None => self.wait().await?,
                 Some(ReaderFate::GoesThrough) => self.rest = Some(self.go_through()?),
+                Some(ReaderFate::Fails(ReadError::SourcesLost { .. }))
+                    if !self.began && self.position == self.range.start =>
+                {
+                    self.rest = Some(self.go_through()?);
+                }
                 Some(ReaderFate::Fails(error)) => return Err(error),
                 // Not reached: a sealed transfer has every byte of the range.
                 Some(ReaderFate::ReadsOn) => return Err(ReadError::SourcesLost { digest }),

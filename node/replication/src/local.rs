@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// Opens own files, and hashes again those that are accused.
 pub(crate) struct Local {
@@ -84,6 +84,25 @@ impl Local {
                         self.accuse(*digest, file);
                     }
                 }
+            }
+        }
+        None
+    }
+
+    /// Opens any file of a digest that lies here whole, announced or not; `None` when none can be opened. Costs a listing
+    /// of a folder: for misses only.
+    pub(crate) async fn open_any(self: &Arc<Self>, digest: &Digest) -> Option<LocalFile> {
+        let (blobs, name) = (Arc::clone(&self.blobs), *digest);
+        let files = blocking(move || blobs.files_of(&name)).await.unwrap_or_else(|error| {
+            warn!(%digest, %error, "the disk could not be asked for a blob");
+            Vec::new()
+        });
+        for file in files {
+            let blobs = Arc::clone(&self.blobs);
+            match blocking(move || blobs.reader(&name, file)).await {
+                Ok(reader) => return Some(LocalFile { local: Arc::clone(self), digest: name, file, reader }),
+                // Nobody counts on it: what is wrong with it is found when it is announced, or swept.
+                Err(error) => debug!(%digest, %error, "an unrecorded file cannot be opened"),
             }
         }
         None
@@ -179,6 +198,11 @@ pub(crate) struct LocalFile {
 }
 
 impl LocalFile {
+    /// The blob's length.
+    pub(crate) fn size(&self) -> u64 {
+        self.reader.size()
+    }
+
     /// Streams a range. Damage that shows on the way ends the stream with an error and accuses the file; damage that
     /// somebody else found meanwhile ends it too, before its last piece (design, P4).
     pub(crate) fn stream(self, range: Range<u64>) -> BoxStream<'static, Result<Bytes, ReadError>> {

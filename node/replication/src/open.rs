@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::field::Empty;
-use tracing::{Instrument, debug_span};
+use tracing::{Instrument, debug, debug_span};
 
 /// Where an opened blob's bytes come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,27 +112,50 @@ impl Opener {
         self.on_disk(digest, &known, &range).instrument(span).await
     }
 
+    /// Opens a whole file of this node's disk, whatever the state says of it. `pick` is given the blob's length.
+    pub(crate) async fn open_unrecorded<E>(
+        &self,
+        digest: &Digest,
+        pick: impl FnOnce(u64) -> Result<Range<u64>, E>,
+    ) -> Result<Option<BlobBody>, E> {
+        let span = debug_span!("open", %digest, source = Source::Local.label());
+        let Some(file) = self.local.open_any(digest).instrument(span).await else { return Ok(None) };
+        let (size, range) = (file.size(), pick(file.size())?);
+        Ok(Some(BlobBody { size, range: range.clone(), source: Source::Local, stream: file.stream(range) }))
+    }
+
     async fn find(&self, digest: &Digest, range: Option<Range<u64>>, relay: bool) -> Result<BlobBody, OpenError> {
+        match self.find_once(digest, range.clone(), relay).await {
+            // Whatever is joined by the second look began after this reader came, so that its failure is an answer.
+            Err(Missed::TooEarly(error)) => {
+                debug!(%digest, %error, "the transfer that was joined failed; another is begun");
+                self.find_once(digest, range, relay).await.map_err(Missed::into_error)
+            }
+            found => found.map_err(Missed::into_error),
+        }
+    }
+
+    async fn find_once(&self, digest: &Digest, range: Option<Range<u64>>, relay: bool) -> Result<BlobBody, Missed> {
         let known = self.holders.of(digest)?.ok_or(OpenError::NotFound)?;
         let range = checked(&known, range)?;
         if let Some(body) = self.on_disk(digest, &known, &range).await? {
             return Ok(body);
         }
         if !known.recorded {
-            return Err(OpenError::NotFound);
+            return Err(OpenError::NotFound.into());
         }
         if !known.keeps {
-            return self.pass_through(digest, known.size, range, relay).await;
+            return Ok(self.pass_through(digest, known.size, range, relay).await?);
         }
         let wish = if relay { Wish::Relay } else { Wish::Pull };
         match self.fetches.join(*digest, known.size, known.generation, wish) {
             Joined::Fetch(share, began) => self.follow(digest, share, began, range, relay).await,
             Joined::Finished => {
                 // It was finished between the two looks.
-                self.on_disk(digest, &known, &range).await?.ok_or(OpenError::Unreachable { asked: 0 })
+                Ok(self.on_disk(digest, &known, &range).await?.ok_or(OpenError::Unreachable { asked: 0 })?)
             }
-            Joined::Busy(what) => Err(OpenError::Busy(what)),
-            Joined::Stopped => Err(OpenError::Stopped),
+            Joined::Busy(what) => Err(OpenError::Busy(what).into()),
+            Joined::Stopped => Err(OpenError::Stopped.into()),
         }
     }
 
@@ -155,17 +178,21 @@ impl Opener {
         began: bool,
         range: Range<u64>,
         relay: bool,
-    ) -> Result<BlobBody, OpenError> {
+    ) -> Result<BlobBody, Missed> {
         let size = share.fetch().size;
-        let source = match begun(share.progress()).await? {
-            Begun::From(node) if began => Source::Peer(node),
-            Begun::From(_) | Begun::Sealed => Source::Following,
-            Begun::Unstored => {
+        let source = match begun(share.progress()).await {
+            Ok(Begun::From(node)) if began => Source::Peer(node),
+            Ok(Begun::From(_) | Begun::Sealed) => Source::Following,
+            Ok(Begun::Unstored) => {
                 drop(share);
-                return self.pass_through(digest, size, range, relay).await;
+                return Ok(self.pass_through(digest, size, range, relay).await?);
             }
+            Err(error @ (OpenError::NotFound | OpenError::Unreachable { .. })) if !began => {
+                return Err(Missed::TooEarly(error));
+            }
+            Err(error) => return Err(error.into()),
         };
-        let stream = follow(share, range.clone(), Arc::clone(&self.through));
+        let stream = follow(share, began, range.clone(), Arc::clone(&self.through));
         Ok(BlobBody { size, range, source, stream })
     }
 
@@ -206,6 +233,29 @@ fn checked(known: &Known, range: Option<Range<u64>>) -> Result<Range<u64>, OpenE
     Ok(range)
 }
 
+/// Why a blob was not found at one look.
+enum Missed {
+    /// A transfer failed that was under way before this reader came: a holder that lacked the blob then, or was out of
+    /// reach, may serve it now.
+    TooEarly(OpenError),
+    /// As it stands.
+    Failed(OpenError),
+}
+
+impl Missed {
+    fn into_error(self) -> OpenError {
+        match self {
+            Self::TooEarly(error) | Self::Failed(error) => error,
+        }
+    }
+}
+
+impl<E: Into<OpenError>> From<E> for Missed {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 enum Begun {
     From(NodeId),
     Sealed,
@@ -213,10 +263,10 @@ enum Begun {
 }
 
 /// Waits until it is known whether a transfer gets anywhere, so that a failure before the first byte is an answer
-/// and not a response that breaks off.
+/// and not a response that breaks off. A transfer that is ending gets nowhere, whatever came before.
 async fn begun(mut progress: watch::Receiver<Progress>) -> Result<Begun, OpenError> {
     let seen = progress
-        .wait_for(|progress| progress.from.is_some() || progress.end.is_some())
+        .wait_for(|progress| (progress.from.is_some() && !progress.ending) || progress.end.is_some())
         .await
         .map_err(|_| OpenError::Stopped)?;
     match (&seen.end, seen.from) {
@@ -227,5 +277,22 @@ async fn begun(mut progress: watch::Receiver<Progress>) -> Result<Begun, OpenErr
         (Some(End::Wrong | End::Unwanted), _) => Err(OpenError::Unreachable { asked: 1 }),
         (Some(End::Stopped), _) | (None, None) => Err(OpenError::Stopped),
         (None, Some(node)) => Ok(Begun::From(node)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Begun, End, NodeId, OpenError, Progress, begun, watch};
+    use futures::FutureExt;
+
+    #[tokio::test]
+    async fn a_transfer_that_is_ending_is_waited_out_although_bytes_had_come() {
+        let (sender, progress) = watch::channel(Progress { from: Some(NodeId(1)), ..Progress::default() });
+        assert!(matches!(begun(progress.clone()).await, Ok(Begun::From(NodeId(1)))));
+        sender.send_modify(|progress| progress.ending = true);
+        let mut late = Box::pin(begun(progress));
+        assert!(late.as_mut().now_or_never().is_none(), "its bytes would end in the middle");
+        sender.send_modify(|progress| progress.end = Some(End::Lost { asked: 2 }));
+        assert!(matches!(late.await, Err(OpenError::Unreachable { asked: 2 })));
     }
 }

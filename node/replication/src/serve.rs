@@ -3,12 +3,13 @@
 use crate::error::{OpenError, ReadError};
 use crate::holders::Holders;
 use crate::local::Local;
-use crate::open::Opener;
+use crate::open::{BlobBody, Opener};
 use crate::telemetry;
 use futures::StreamExt;
 use futures::future::FutureExt;
 use portolan_oci::Digest;
 use portolan_peer::{Answer, BlobHandler, PeerError, PeerIdentity, ReadBlob, RemoteBlob};
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
@@ -28,20 +29,16 @@ impl Serve {
 
     async fn read(&self, from: PeerIdentity, read: ReadBlob) -> Result<RemoteBlob, PeerError> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| PeerError::Busy)?;
-        let known = self.holders.of(&read.digest).map_err(|error| PeerError::Remote(error.to_string()))?;
-        let size = known.ok_or(PeerError::NotFound)?.size;
-        if read.offset > size {
-            return Err(PeerError::Malformed(format!("offset {} is beyond the {size} bytes", read.offset)));
-        }
-        let end = read.limit.map_or(size, |limit| read.offset.saturating_add(limit).min(size));
-        let range = read.offset..end;
-        let opened = if read.relay {
-            self.opener.open(&read.digest, Some(range), true).await.map(Some)
-        } else {
-            // Only what is here and whole: whoever asks so may be asked by us at the same moment.
-            self.opener.open_local(&read.digest, range).await
+        let body = match self.recorded(&read).await? {
+            Some(body) => body,
+            // Whoever asks may have applied what this node has yet to: that it announced this very file. The file is
+            // durable before that is proposed, so the disk knows without a wait and without a quorum. Whether the blob
+            // exists was for the one who asks to judge, by a state that is newer.
+            None => {
+                let found = self.opener.open_unrecorded(&read.digest, |size| range_of(&read, size)).await?;
+                found.ok_or(PeerError::NotFound)?
+            }
         };
-        let body = opened.map_err(|error| refusal(&error))?.ok_or(PeerError::NotFound)?;
         debug!(digest = %read.digest, peer = %from.node, source = body.source.label(), "serving a peer");
         let stream = body.stream.map(move |item| {
             let _held_until_the_end = &permit;
@@ -51,6 +48,20 @@ impl Serve {
             item.map_err(|error| cut(&error))
         });
         Ok(RemoteBlob { size: body.size, stream: stream.boxed() })
+    }
+
+    /// Opens what this node's state says is here, or may be fetched on the asker's behalf.
+    async fn recorded(&self, read: &ReadBlob) -> Result<Option<BlobBody>, PeerError> {
+        let known = self.holders.of(&read.digest).map_err(|error| PeerError::Remote(error.to_string()))?;
+        let Some(known) = known else { return Ok(None) };
+        let range = range_of(read, known.size)?;
+        let opened = if read.relay {
+            self.opener.open(&read.digest, Some(range), true).await.map(Some)
+        } else {
+            // Only what is here and whole: whoever asks so may be asked by us at the same moment.
+            self.opener.open_local(&read.digest, range).await
+        };
+        opened.map_err(|error| refusal(&error))
     }
 
     fn note_accusation(&self, from: &PeerIdentity, digest: Digest) -> Result<(), PeerError> {
@@ -72,6 +83,15 @@ impl BlobHandler for Serve {
     fn accuse(&self, from: PeerIdentity, digest: Digest) -> Answer<'_, ()> {
         std::future::ready(self.note_accusation(&from, digest)).boxed()
     }
+}
+
+/// The bytes asked for, of a blob of this length.
+fn range_of(read: &ReadBlob, size: u64) -> Result<Range<u64>, PeerError> {
+    if read.offset > size {
+        return Err(PeerError::Malformed(format!("offset {} is beyond the {size} bytes", read.offset)));
+    }
+    let end = read.limit.map_or(size, |limit| read.offset.saturating_add(limit).min(size));
+    Ok(read.offset..end)
 }
 
 fn refusal(error: &OpenError) -> PeerError {

@@ -22,6 +22,9 @@ pub(crate) enum Behaviour {
     Resizes,
     /// Up to this offset, and then nothing until the behaviour changes.
     HoldsAt(u64),
+    /// As if the node lacked every blob, in its own time: streams end, and reads wait until the behaviour changes to be
+    /// told that there is nothing.
+    Withholds,
 }
 
 /// See the module.
@@ -98,6 +101,9 @@ impl Tamper {
 
     async fn pass(self: Arc<Self>, mut inner: BoxStream<'static, Result<Bytes, PeerError>>, offset: u64) -> Passed {
         let behaviour = *self.behaviour.borrow();
+        if behaviour == Behaviour::Withholds {
+            return None;
+        }
         let Some(item) = inner.next().await else {
             let Behaviour::Adds(count) = behaviour else { return None };
             return Some((Ok(Bytes::from(vec![7; count])), (self, inner, offset, true)));
@@ -136,6 +142,11 @@ impl BlobHandler for Gate {
         let tamper = Arc::clone(&self.0);
         Box::pin(async move {
             tamper.reads.lock().unwrap().push(read.clone());
+            let mut changes = tamper.behaviour.subscribe();
+            if *changes.borrow_and_update() == Behaviour::Withholds {
+                changes.changed().await.expect("the tamper is alive");
+                return Err(PeerError::NotFound);
+            }
             let remote = tamper.inner().read_blob(from, read.clone()).await?;
             let size = match *tamper.behaviour.borrow() {
                 Behaviour::Resizes => remote.size + 1,
