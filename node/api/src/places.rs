@@ -56,12 +56,7 @@ impl Transfers {
 
     /// A place for the body of an upload, unless there is none or the request announces more than a blob may have. It is
     /// decided before any of the body is read, so that a client that waits for `100 Continue` sends nothing in vain.
-    pub(crate) fn admit(
-        &self,
-        action: &Action,
-        headers: &HeaderMap,
-        body: &Body,
-    ) -> Result<Option<Place>, ApiError> {
+    pub(crate) fn admit(&self, action: &Action, headers: &HeaderMap, body: &Body) -> Result<Option<Place>, ApiError> {
         let brings_bytes = match action {
             Action::StartUpload { .. } | Action::AppendUpload { .. } | Action::FinishUpload { .. } => {
                 !body.is_end_stream()
@@ -83,7 +78,8 @@ fn announced(headers: &HeaderMap) -> u64 {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let length = text(&CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or_default();
     // What is no range is refused where it is needed.
-    let end = text(&CONTENT_RANGE).and_then(|range| ContentRange::parse(range).ok()).map_or(0, |range| range.last() + 1);
+    let end =
+        text(&CONTENT_RANGE).and_then(|range| ContentRange::parse(range).ok()).map_or(0, |range| range.last() + 1);
     end.max(length)
 }
 

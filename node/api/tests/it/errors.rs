@@ -70,7 +70,10 @@ impl Case {
 
 /// The codes that no request gets, and why.
 const UNREACHED: [(ErrorCode, &str); 2] = [
-    (ErrorCode::Denied, "there is no access control yet: who needs credentials is told UNAUTHORIZED, all else is allowed"),
+    (
+        ErrorCode::Denied,
+        "there is no access control yet: who needs credentials is told UNAUTHORIZED, all else is allowed",
+    ),
     (ErrorCode::Unknown, "a fault of the registry itself, which no request may cause"),
 ];
 
@@ -113,8 +116,12 @@ fn blobs() -> Vec<Case> {
         case(E::BlobUnknown, 404, "GET", "/v2/none/blobs/{blob}"),
         case(E::BlobUnknown, 404, "GET", NOT_FOUND).with("Range", "bytes=0-0"),
         case(E::BlobUnknown, 404, "GET", NOT_FOUND).with("If-None-Match", "*"),
-        case(E::RangeInvalid, 416, "GET", "/v2/{repo}/blobs/{blob}").with("Range", "bytes=9-").says("Content-Range", "bytes */3"),
-        case(E::RangeInvalid, 416, "GET", "/v2/{repo}/blobs/{blob}").with("Range", "bytes=-0").says("Content-Range", "bytes */3"),
+        case(E::RangeInvalid, 416, "GET", "/v2/{repo}/blobs/{blob}")
+            .with("Range", "bytes=9-")
+            .says("Content-Range", "bytes */3"),
+        case(E::RangeInvalid, 416, "GET", "/v2/{repo}/blobs/{blob}")
+            .with("Range", "bytes=-0")
+            .says("Content-Range", "bytes */3"),
         case(E::RangeInvalid, 416, "GET", "/v2/{repo}/blobs/{blob}").with("Range", "bytes=2-1"),
         case(E::RangeInvalid, 416, "GET", "/v2/{repo}/blobs/{blob}").with("Range", "nonsense"),
         // It hangs below a manifest.
@@ -142,7 +149,8 @@ fn uploads() -> Vec<Case> {
         five(of(E::SizeInvalid, 400, session("PATCH", ""))).with("Content-Range", "2-9"),
         five(of(E::SizeInvalid, 413, session("PATCH", ""))).with("Content-Range", "2-2000000"),
         of(E::SizeInvalid, 413, session("PATCH", "")).with("Content-Length", "1000001"),
-        case(E::SizeInvalid, 413, "POST", "/v2/{repo}/blobs/uploads/?digest={nowhere}").with("Content-Length", "99999999999"),
+        case(E::SizeInvalid, 413, "POST", "/v2/{repo}/blobs/uploads/?digest={nowhere}")
+            .with("Content-Length", "99999999999"),
         of(E::DigestInvalid, 400, session("PUT", "")),
         of(E::DigestInvalid, 400, session("PUT", "?digest=sha256:12")),
         of(E::DigestInvalid, 400, session("PUT", "?digest={nowhere}")),
@@ -155,7 +163,10 @@ fn uploads() -> Vec<Case> {
 fn put(code: ErrorCode, status: u16, reference: &str, kind: &'static str, body: impl Into<Vec<u8>>) -> Case {
     let body = body.into();
     let target = format!("/v2/{{repo}}/manifests/{reference}");
-    case(code, status, "PUT", target).with("Content-Type", kind).with("Content-Length", body.len().to_string()).body(body)
+    case(code, status, "PUT", target)
+        .with("Content-Type", kind)
+        .with("Content-Length", body.len().to_string())
+        .body(body)
 }
 
 fn manifests() -> Vec<Case> {
@@ -215,7 +226,8 @@ fn methods() -> Vec<Case> {
         no("GET", "/v2/{repo}/blobs/uploads/", "POST"),
         no("POST", "{session}", "GET, HEAD, PATCH, PUT, DELETE"),
         no("POST", "/api/v1/cluster", "GET, HEAD").with("Authorization", "Bearer s3cret"),
-        case(E::Unauthorized, 401, "POST", "/api/v1/cluster").says("WWW-Authenticate", "Bearer realm=\"portolan admin\""),
+        case(E::Unauthorized, 401, "POST", "/api/v1/cluster")
+            .says("WWW-Authenticate", "Bearer realm=\"portolan admin\""),
         case(E::Unauthorized, 401, "DELETE", "/api/v1/cluster")
             .with("Authorization", "Bearer wrong")
             .says("WWW-Authenticate", "Bearer realm=\"portolan admin\""),
@@ -224,7 +236,8 @@ fn methods() -> Vec<Case> {
 
 fn bad_days() -> Vec<Case> {
     use ErrorCode as E;
-    let lost = |method, target: &str| case(E::Unavailable, 503, method, target).on(Stage::NoQuorum).says("Retry-After", "2");
+    let lost =
+        |method, target: &str| case(E::Unavailable, 503, method, target).on(Stage::NoQuorum).says("Retry-After", "2");
     let full = |target: &str| case(E::StorageFull, 507, "POST", target).on(Stage::FullDisk);
     let busy = |method, target: &str| {
         case(E::TooManyRequests, 429, method, target).on(Stage::Crowded).says("Retry-After", "1")
@@ -237,7 +250,9 @@ fn bad_days() -> Vec<Case> {
         lost("DELETE", "/v2/{repo}/manifests/t"),
         lost("DELETE", "/v2/{repo}/blobs/{blob}"),
         lost("POST", "/v2/b/blobs/uploads/?mount={blob}&from={repo}"),
-        put(E::Unavailable, 503, "x", IMAGE, manifest(b"abc", &[]).to_string()).on(Stage::NoQuorum).says("Retry-After", "2"),
+        put(E::Unavailable, 503, "x", IMAGE, manifest(b"abc", &[]).to_string())
+            .on(Stage::NoQuorum)
+            .says("Retry-After", "2"),
         put(E::AckPending, 503, "x", IMAGE, manifest(b"alone", &[]).to_string())
             .on(Stage::OneCopy)
             .says("Retry-After", "5"),
@@ -334,8 +349,7 @@ impl World {
     }
 
     async fn ask(&self, case: &Case) -> Answer {
-        let headers: Vec<(&str, String)> =
-            case.headers.iter().map(|(name, value)| (*name, self.fill(value))).collect();
+        let headers: Vec<(&str, String)> = case.headers.iter().map(|(name, value)| (*name, self.fill(value))).collect();
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let bytes = request(case.method, &self.fill(&case.target), &headers, &case.body);
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -353,12 +367,7 @@ impl World {
 /// Everything that is waited for is given up soon.
 fn patient() -> Config {
     Config {
-        uploads: Uploads {
-            commit_timeout_ms: 1000,
-            ack_timeout_ms: 1000,
-            idle_timeout_ms: 300,
-            ..Uploads::default()
-        },
+        uploads: Uploads { commit_timeout_ms: 1000, ack_timeout_ms: 1000, idle_timeout_ms: 300, ..Uploads::default() },
         limits: Limits { blob_bytes: 1_000_000, ..Limits::default() },
         reads: Reads { linearizable_timeout_ms: 300, ..Reads::default() },
         ..Config::default()

@@ -1,7 +1,7 @@
 //! Lists: tags, repositories, referrers.
 
 use crate::support::{IMAGE, INDEX, Server, descriptor, header, manifest, refused};
-use portolan_oci::Digest;
+use portolan_oci::{Algorithm, Digest};
 use portolan_registry::testing::Setup;
 use serde_json::{Value, json};
 
@@ -112,6 +112,60 @@ async fn referrers_under_the_fallback_tag_are_served_too() {
     for (query, count) in [("", 1), ("?artifactType=x/signature", 1), ("?artifactType=x/other", 0)] {
         let body: Value = client.get(&format!("/v2/a/referrers/{subject}{query}")).await.json().await.unwrap();
         assert_eq!(body["manifests"].as_array().unwrap().len(), count, "{query}: {body}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn referrers_come_page_by_page_with_those_under_the_fallback_tag_among_them() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    client.push_blob("a", b"{}").await;
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        // Need not be there.
+        let subject = Digest::of(algorithm, b"subject");
+        let (mut want, mut listed) = (Vec::new(), Vec::new());
+        for name in ["one", "two", "three", "four", "five"] {
+            let mut image = manifest(b"{}", &[]);
+            image["annotations"] = json!({"name": name, "of": subject});
+            let by_tag = listed.len() < 2;
+            if !by_tag {
+                image["subject"] = json!({"mediaType": IMAGE, "digest": subject, "size": 7});
+            }
+            let bytes = image.to_string().into_bytes();
+            assert_eq!(client.put_manifest("a", name, IMAGE, bytes.clone()).await.status(), 201);
+            if by_tag {
+                listed.push(descriptor(IMAGE, &bytes));
+            }
+            want.push(Digest::sha256_of(&bytes).to_string());
+        }
+        // Of any digest the tag has 64 characters, so that the longest fit.
+        let tag = format!("{}-{}", algorithm.name(), &subject.hex()[..64]);
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed});
+        assert_eq!(client.put_manifest("a", &tag, INDEX, index.to_string().into_bytes()).await.status(), 201);
+        want.sort();
+        for n in [1, 2, 5, 9] {
+            let (mut target, mut got) = (format!("/v2/a/referrers/{subject}?n={n}"), Vec::new());
+            loop {
+                let page = client.get(&target).await;
+                let link = page.headers().get("Link").map(|link| link.to_str().unwrap().to_owned());
+                let body: Value = page.json().await.unwrap();
+                let entries = body["manifests"].as_array().unwrap();
+                assert!(entries.len() == n || link.is_none(), "{n}: {body}");
+                assert!(entries.len() <= n, "{n}: {body}");
+                got.extend(entries.iter().map(|entry| entry["digest"].as_str().unwrap().to_owned()));
+                let Some(link) = link else { break };
+                link.strip_prefix('<')
+                    .and_then(|link| link.strip_suffix(">; rel=\"next\""))
+                    .unwrap()
+                    .clone_into(&mut target);
+                assert!(got.len() < 9, "the links go in a circle");
+            }
+            assert_eq!(got, want, "{algorithm:?}, {n} at a time");
+        }
+        let none = client.get(&format!("/v2/a/referrers/{subject}?n=0")).await;
+        assert!(none.headers().get("Link").is_none());
+        assert_eq!(none.json::<Value>().await.unwrap()["manifests"], json!([]));
     }
     server.stop().await;
 }

@@ -1,0 +1,183 @@
+//! A storm of malformed requests: whatever a client sends, the fault is never the registry's, and it goes on serving.
+
+mod grammar;
+mod manifests;
+
+use crate::raw::{exchange, shown};
+use crate::support::{Server, random};
+use futures::{StreamExt, stream};
+use grammar::{Grammar, Known};
+use portolan_oci::Digest;
+use portolan_registry::Config;
+use portolan_registry::config::{Limits, Uploads};
+use portolan_registry::testing::Setup;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Requests over HTTP/1, over HTTP/2, and pushes of manifests.
+const REQUESTS: usize = 2500;
+const STREAMS: usize = 400;
+const MANIFESTS: usize = 400;
+/// Upload sessions to be named, of which the storm ends some.
+const SESSIONS: usize = 64;
+/// How many are under way at once.
+const AT_ONCE: usize = 24;
+
+/// A server that waits for nobody, and what its storm may name.
+struct Weather {
+    server: Server,
+    known: Known,
+    seed: u64,
+}
+
+impl Weather {
+    async fn brew() -> Self {
+        let seed = std::env::var("PORTOLAN_CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_260_101);
+        eprintln!("seed {seed} (replay with PORTOLAN_CHAOS_SEED={seed})");
+        let registry = Config {
+            uploads: Uploads { idle_timeout_ms: 200, ..Uploads::default() },
+            limits: Limits { header_timeout_ms: 400, blob_bytes: 100_000, ..Limits::default() },
+            ..Config::default()
+        };
+        let server = Server::with(Setup { registry, ..Setup::default() }).await;
+        let client = server.client(1);
+        let (image, _) = client.push_image("a", "t", 1).await;
+        let blob = client.push_blob("a", b"abc").await;
+        let mut sessions = Vec::new();
+        for _ in 0..SESSIONS {
+            sessions.push(client.begin("a").await);
+        }
+        let known = Known { image: image.to_string(), blob: blob.to_string(), sessions };
+        Self { server, known, seed }
+    }
+
+    fn grammar(&self) -> Grammar<'_> {
+        Grammar::new(StdRng::seed_from_u64(self.seed), &self.known)
+    }
+
+    fn port(&self) -> SocketAddr {
+        self.server.ports(1).public
+    }
+
+    /// No request was answered with a fault, and everything that worked before still does.
+    async fn calm(self) {
+        let faults = self.server.cluster.registry(1).traffic().faults();
+        assert_eq!(faults, 0, "answers with 5xx (the log names them)");
+        let client = self.server.client(1);
+        let (digest, bytes) = client.push_image("after", "storm", 99).await;
+        assert_eq!(client.get("/v2/after/manifests/storm").await.bytes().await.unwrap(), bytes);
+        let layer = random(99, 3000);
+        let got = client.get(&format!("/v2/after/blobs/{}", Digest::sha256_of(&layer))).await;
+        assert_eq!(got.bytes().await.unwrap(), layer);
+        assert_eq!(client.send("DELETE", &format!("/v2/after/manifests/{digest}")).await.status(), 202);
+        for path in ["/readyz", "/readyz/write"] {
+            assert_eq!(self.server.ops(1, path).await.0, 200, "{path}");
+        }
+        self.server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_over_http1_is_answered_with_a_fault() {
+    let weather = Weather::brew().await;
+    let mut grammar = weather.grammar();
+    let requests: Vec<Vec<u8>> = (0..REQUESTS).map(|_| grammar.request()).collect();
+    let port = weather.port();
+    let answers: Vec<(u16, usize)> = stream::iter(requests.iter().enumerate())
+        .map(|(at, bytes)| async move { (exchange(port, bytes).await.map_or(0, |answer| answer.status), at) })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let mut tally = std::collections::BTreeMap::<u16, usize>::new();
+    for (status, at) in answers {
+        assert!(status < 500, "seed {}, request {at}: {status} for {}", weather.seed, shown(&requests[at]));
+        *tally.entry(status).or_default() += 1;
+    }
+    eprintln!("answers by status (0: none): {tally:?}");
+    // A storm that is turned away at the door tests nothing.
+    for status in [200, 202, 400, 404, 405, 416] {
+        assert!(tally.contains_key(&status), "no {status} among {tally:?}");
+    }
+    weather.calm().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_over_http2_is_answered_with_a_fault() {
+    let weather = Weather::brew().await;
+    let mut grammar = weather.grammar();
+    let connections: Vec<Vec<u8>> = (0..STREAMS).map(|_| grammar.http2()).collect();
+    let port = weather.port();
+    let answered = stream::iter(&connections)
+        .map(|bytes| async move { converse(port, bytes).await })
+        .buffer_unordered(AT_ONCE)
+        .filter(|answered| std::future::ready(*answered))
+        .count()
+        .await;
+    assert!(answered > STREAMS / 4, "only {answered} connections had an answer");
+    weather.calm().await;
+}
+
+/// Sends bytes, and reads until there is an answer or the connection ends. Whether there was an answer to a request.
+async fn converse(port: SocketAddr, bytes: &[u8]) -> bool {
+    const HEADERS: u8 = 1;
+    let talk = async {
+        let mut stream = TcpStream::connect(port).await.unwrap();
+        if stream.write_all(bytes).await.is_err() {
+            return false;
+        }
+        let mut head = [0; 9];
+        while stream.read_exact(&mut head).await.is_ok() {
+            if head[3] == HEADERS {
+                return true;
+            }
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            if stream.read_exact(&mut payload).await.is_err() {
+                return false;
+            }
+        }
+        false
+    };
+    timeout(Duration::from_secs(30), talk).await.expect("a connection that neither answers nor ends")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_manifest_is_answered_with_a_fault() {
+    let weather = Weather::brew().await;
+    let client = weather.server.client(1);
+    client.push_blob("a", b"{}").await;
+    let mut random = StdRng::seed_from_u64(weather.seed);
+    let pushes: Vec<_> = (0..MANIFESTS).map(|_| manifests::push(&mut random, &weather.known)).collect();
+    let answers: Vec<(u16, usize)> = stream::iter(pushes.iter().enumerate())
+        .map(|(at, (target, kind, body))| {
+            let mut request = client.ask("PUT", target).body(body.clone());
+            if let Some(kind) = kind {
+                request = request.header("Content-Type", *kind);
+            }
+            async move { (request.send().await.expect("the node answers").status().as_u16(), at) }
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    for (status, at) in &answers {
+        let (target, kind, body) = &pushes[*at];
+        assert!(*status < 500, "seed {}: {status} for {target} {kind:?} {}", weather.seed, shown(body));
+    }
+    for want in [201, 400, 404] {
+        assert!(answers.iter().any(|(status, _)| *status == want), "no {want} among the answers");
+    }
+    // What was taken can be listed and read.
+    for target in ["/v2/a/tags/list", &format!("/v2/a/referrers/{}", weather.known.image)] {
+        assert_eq!(client.get(target).await.status(), 200, "{target}");
+    }
+    weather.calm().await;
+}
+
+/// One of some things.
+fn pick<'l, T: ?Sized>(random: &mut StdRng, list: &[&'l T]) -> &'l T {
+    list[random.random_range(0..list.len())]
+}
