@@ -9,6 +9,7 @@ use crate::places::Place;
 use axum::body::Body;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, RANGE};
 use http::{HeaderValue, Response, StatusCode};
+use portolan_oci::range::if_range_names;
 use portolan_oci::{ByteRange, Digest, RepoName};
 use portolan_registry::Registry;
 use portolan_replication::Source;
@@ -60,7 +61,7 @@ fn source(source: Source) -> HeaderValue {
 /// The range that is asked for, unless `If-Range` names other content (RFC 9110, section 13.1.5).
 fn asked_range(call: &Call, digest: &Digest) -> Result<Option<ByteRange>, ApiError> {
     let Some(range) = call.header(&RANGE) else { return Ok(None) };
-    if call.header(&IF_RANGE).is_some_and(|tag| tag.trim_matches('"') != digest.to_string()) {
+    if call.parts.headers.get(IF_RANGE).is_some_and(|tag| !if_range_names(tag.as_bytes(), digest)) {
         return Ok(None);
     }
     Ok(ByteRange::parse(range)?)

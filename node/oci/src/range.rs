@@ -1,5 +1,6 @@
 //! Which part of a blob: the headers of downloads and of uploads.
 
+use crate::digest::Digest;
 use crate::invalid::{Invalid, shown};
 use std::fmt;
 use std::ops::Range;
@@ -65,6 +66,15 @@ impl ByteRange {
         };
         if range.is_empty() { Err(Unsatisfiable { size }) } else { Ok(range) }
     }
+}
+
+/// Whether an `If-Range` names the content of that digest, so that the `Range` beside it counts (RFC 9110, section
+/// 13.1.5). A date, a weak tag and what is no text name something else. Clients that leave out the quotes are
+/// understood.
+#[must_use]
+pub fn if_range_names(if_range: &[u8], digest: &Digest) -> bool {
+    let tag = if_range.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(if_range);
+    tag == digest.to_string().as_bytes()
 }
 
 enum Number {
