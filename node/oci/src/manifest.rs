@@ -44,8 +44,14 @@ pub struct ParsedManifest {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// Not JSON, or a field has another type or form than it should.
-    #[error("the manifest does not parse: {0}")]
+    #[error("the manifest does not parse: {}", briefly(.0))]
     Json(#[source] serde_json::Error),
+    /// Not UTF-8, which JSON is (RFC 8259, section 8.1); fields that are passed over count too.
+    #[error("the manifest is not UTF-8 from byte {valid} on")]
+    NotText {
+        /// How many bytes are.
+        valid: usize,
+    },
     /// JSON perhaps, but no object.
     #[error("a manifest is a JSON object")]
     NotAnObject,
@@ -95,6 +101,12 @@ pub enum ManifestError {
         /// The digest.
         digest: Digest,
     },
+    /// One digest, a blob in one place and a manifest in another: nobody could say which of the two must exist.
+    #[error("{digest} is named as a blob and as a manifest")]
+    TwoKinds {
+        /// The digest.
+        digest: Digest,
+    },
 }
 
 impl ManifestError {
@@ -104,6 +116,7 @@ impl ManifestError {
         match self {
             Self::Schema1 => ErrorCode::Unsupported,
             Self::Json(_)
+            | Self::NotText { .. }
             | Self::NotAnObject
             | Self::MediaType { .. }
             | Self::MediaTypesDiffer { .. }
@@ -111,9 +124,24 @@ impl ManifestError {
             | Self::Ambiguous
             | Self::Missing { .. }
             | Self::Shapeless
-            | Self::SizesDiffer { .. } => ErrorCode::ManifestInvalid,
+            | Self::SizesDiffer { .. }
+            | Self::TwoKinds { .. } => ErrorCode::ManifestInvalid,
         }
     }
+}
+
+/// What the parser says, without the middle of it: it may quote a value of megabytes, and ends with the place.
+fn briefly(error: &serde_json::Error) -> String {
+    const HEAD: usize = 160;
+    const TAIL: usize = 80;
+    let words = error.to_string();
+    let length = words.chars().count();
+    if length <= HEAD + TAIL {
+        return words;
+    }
+    let head: String = words.chars().take(HEAD).collect();
+    let tail: String = words.chars().skip(length - TAIL).collect();
+    format!("{head} … {tail}")
 }
 
 /// The fields that decide. A field that stands there twice is an error of the parser, so that no client can read
@@ -161,7 +189,9 @@ pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<ParsedManifest, 
     if body.trim_ascii_start().first().is_some_and(|&byte| byte != b'{') {
         return Err(ManifestError::NotAnObject);
     }
-    let fields: Fields = serde_json::from_slice(body).map_err(ManifestError::Json)?;
+    // The parser would look only at what it keeps, and strict clients read nothing that is not UTF-8 as a whole.
+    let body = std::str::from_utf8(body).map_err(|error| ManifestError::NotText { valid: error.valid_up_to() })?;
+    let fields: Fields = serde_json::from_str(body).map_err(ManifestError::Json)?;
     let said = header.or(fields.media_type.as_deref().filter(|value| !value.is_empty()));
     // The first version of somebody's own format is no business of Docker's.
     let first_of_docker = fields.schema_version == Some(1) && !said.is_some_and(media_type::is_unknown_manifest);
@@ -263,6 +293,9 @@ fn collect(media_type: String, kind: ManifestKind, fields: Fields) -> Result<Par
             continue;
         }
         if media_type::is_blob_in_index(&child.media_type) { blobs.add(child)? } else { manifests.add(child)? }
+    }
+    if let Some(both) = manifests.in_order.iter().find(|child| blobs.sizes.contains_key(&child.digest)) {
+        return Err(ManifestError::TwoKinds { digest: both.digest });
     }
     Ok(ParsedManifest {
         media_type,

@@ -175,6 +175,37 @@ fn whatever_is_no_manifest_is_refused_with_its_code() {
 }
 
 #[test]
+fn a_manifest_is_text_also_where_nobody_reads() {
+    let mut body = image(OCI_MANIFEST).to_string().into_bytes();
+    body.truncate(body.len() - 1);
+    let valid = body.len() + 9;
+    body.extend_from_slice(b",\"note\":\"\xff\"}");
+    let error = parse(Some(OCI_MANIFEST), &body).unwrap_err();
+    assert!(matches!(error, ManifestError::NotText { valid: found } if found == valid), "{error}");
+    assert_eq!(error.code(), ErrorCode::ManifestInvalid);
+}
+
+#[test]
+fn a_digest_is_a_blob_or_a_manifest_and_not_both() {
+    for size in [5, 9] {
+        let mut body = index(OCI_INDEX);
+        let layer = with(descriptor(OCI_LAYER_GZIP, "amd64"), "size", json!(size));
+        body["manifests"].as_array_mut().unwrap().push(layer);
+        let error = read(None, &body).unwrap_err();
+        assert!(matches!(error, ManifestError::TwoKinds { digest: both } if both == digest("amd64")), "{error}");
+        assert_eq!(error.code(), ErrorCode::ManifestInvalid);
+    }
+}
+
+#[test]
+fn a_refusal_does_not_send_the_manifest_back() {
+    let long = "y".repeat(1 << 20);
+    let error = read(None, &with(image(OCI_MANIFEST), "config", json!(long))).unwrap_err().to_string();
+    assert!(error.len() < 400, "{} bytes", error.len());
+    assert!(error.contains("does not parse: invalid type: string") && error.contains("at line 1 column"), "{error}");
+}
+
+#[test]
 fn schema_1_is_refused_by_name_however_it_is_sent() {
     let body = json!({"schemaVersion": 1, "name": "a", "tag": "b", "fsLayers": [], "history": [], "signatures": []});
     let cases = [
