@@ -5,6 +5,10 @@ use digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256, Sha512};
 use std::fmt;
 
+/// The most blocks that a saved state may claim to have taken: 16 PiB of SHA-256. The hash counts bits, and its count must
+/// not overflow however much follows; a state that says more was never saved.
+const MOST_BLOCKS: u128 = 1 << 48;
+
 /// Hashes bytes as they come. Its state can be saved and restored, so that an interrupted upload goes on without
 /// reading its prefix again.
 #[derive(Clone)]
@@ -63,14 +67,24 @@ impl Hasher {
     }
 
     /// Goes on from a saved state; `None` when it is not one of that algorithm. The bytes are trusted: keep them where
-    /// only this process writes, and check them if the disk is not trusted.
+    /// only this process writes, and check them if the disk is not trusted. Others give another digest, and nothing worse.
     #[must_use]
     pub fn restore(algorithm: Algorithm, saved: &[u8]) -> Option<Self> {
+        blocks(algorithm, saved).filter(|blocks| *blocks <= MOST_BLOCKS)?;
         Some(Self(match algorithm {
             Algorithm::Sha256 => State::Sha256(deserialize(saved)?),
             Algorithm::Sha512 => State::Sha512(deserialize(saved)?),
         }))
     }
+}
+
+/// How many blocks a saved state has taken: a little-endian number behind the words of the hash.
+fn blocks(algorithm: Algorithm, saved: &[u8]) -> Option<u128> {
+    let count = match algorithm {
+        Algorithm::Sha256 => saved.get(32..40)?,
+        Algorithm::Sha512 => saved.get(64..80)?,
+    };
+    Some(count.iter().rev().fold(0, |sum, byte| sum << 8 | u128::from(*byte)))
 }
 
 fn deserialize<T: SerializableState>(saved: &[u8]) -> Option<T> {
@@ -102,6 +116,27 @@ mod tests {
         assert!(Hasher::restore(Algorithm::Sha256, &sha256[1..]).is_none());
         assert!(Hasher::restore(Algorithm::Sha256, &[]).is_none());
         assert!(Hasher::restore(Algorithm::Sha256, &[0xff; 104]).is_none(), "an impossible buffer position");
+    }
+
+    #[test]
+    fn a_state_that_counts_more_than_anybody_has_sent_is_refused() {
+        for algorithm in Algorithm::ALL {
+            let mut hasher = Hasher::new(algorithm);
+            hasher.update(&[7; 3 * 128]);
+            let saved = hasher.save();
+            let (words, block) = if algorithm == Algorithm::Sha256 { (32, 64) } else { (64, 128) };
+            assert_eq!(saved[words..words + 8], (3 * 128 / block as u64).to_le_bytes(), "where the count is");
+            for (bit, kept) in [(48, true), (49, false), (63, false)] {
+                let mut saved = saved.clone();
+                saved[words..words + 8].copy_from_slice(&(1u64 << bit).to_le_bytes());
+                let restored = Hasher::restore(algorithm, &saved);
+                assert_eq!(restored.is_some(), kept, "{algorithm} after 2^{bit} blocks");
+                if let Some(mut hasher) = restored {
+                    hasher.update(&[0; 300]);
+                    assert_eq!(hasher.finish().algorithm(), algorithm);
+                }
+            }
+        }
     }
 
     proptest! {
