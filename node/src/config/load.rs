@@ -214,12 +214,7 @@ impl Settings {
                 self.problems.add(entry.place.clone(), format!("{table}.{key}"), entry.written(), allowed);
             }
         }
-        self.problems.0.sort_by_key(|problem| match &problem.place {
-            Place::Line(line) => (0, *line, String::new()),
-            Place::Variable(name) => (1, 0, name.clone()),
-            Place::Missing => (2, 0, problem.key.clone()),
-        });
-        self.problems
+        self.problems.in_order()
     }
 }
 

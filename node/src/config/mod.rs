@@ -98,7 +98,7 @@ impl Config {
     pub(crate) fn parse(text: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problems> {
         let mut settings = Settings::read(text, variables);
         if settings.is_unreadable() {
-            return Err(settings.problems);
+            return Err(settings.problems.in_order());
         }
         let tables = Tables::take(&mut settings);
         check::node(&mut settings, &tables.node);

@@ -1,6 +1,6 @@
 //! What can be wrong with a configuration, in words that say how to mend it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Where a setting was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +27,29 @@ pub(crate) struct Problem {
 }
 
 impl fmt::Display for Problem {
+    /// One line, whatever the keys and values are made of.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (key, allowed) = (OneLine(&self.key), OneLine(&self.allowed));
         match &self.place {
             Place::Line(line) => write!(f, "line {line}: ")?,
-            Place::Variable(name) => write!(f, "{name}: ")?,
+            Place::Variable(name) => write!(f, "{}: ", OneLine(name))?,
             Place::Missing => {}
         }
         match &self.value {
-            Some(value) => write!(f, "{} = {value}: {}", self.key, self.allowed),
-            None => write!(f, "{}: {}", self.key, self.allowed),
+            Some(value) => write!(f, "{key} = {}: {allowed}", OneLine(value)),
+            None => write!(f, "{key}: {allowed}"),
         }
+    }
+}
+
+/// A text with its control characters escaped: a value of several lines would pass for several problems.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| {
+            if character.is_control() { write!(f, "{}", character.escape_debug()) } else { f.write_char(character) }
+        })
     }
 }
 
@@ -56,6 +69,16 @@ impl Problems {
         self.0.push(Problem { place, key: key.into(), value, allowed: allowed.into() });
     }
 
+    /// First what the file says, by its lines, then variables, then what is missing.
+    pub(crate) fn in_order(mut self) -> Self {
+        self.0.sort_by_key(|problem| match &problem.place {
+            Place::Line(line) => (0, *line, String::new()),
+            Place::Variable(name) => (1, 0, name.clone()),
+            Place::Missing => (2, 0, problem.key.clone()),
+        });
+        self
+    }
+
     /// Adds a setting that must be there and is not.
     pub(crate) fn missing(&mut self, key: &str, allowed: &str) {
         self.add(Place::Missing, key, None, format!("is missing; it must be {allowed}"));
@@ -70,5 +93,34 @@ impl fmt::Display for Problems {
             write!(f, "\n  {problem}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Place, Problems};
+
+    #[test]
+    fn a_problem_is_one_line_whatever_was_written() {
+        let mut problems = Problems::default();
+        let name = Place::Variable("PORTOLAN_A\u{1b}".to_owned());
+        problems.add(name, "node.x\ny", Some("\"a\r\u{9b}2J\"".to_owned()), "must not be \0");
+        problems.missing("node.name", "a name");
+        let told = problems.to_string();
+        assert_eq!(told.lines().count(), 3, "{told}");
+        let want = r#"  PORTOLAN_A\u{1b}: node.x\ny = "a\r\u{9b}2J": must not be \0"#;
+        assert_eq!(told.lines().nth(1), Some(want));
+    }
+
+    #[test]
+    fn problems_are_told_in_the_order_of_the_file() {
+        let mut problems = Problems::default();
+        problems.missing("b", "there");
+        problems.add(Place::Variable("V".to_owned()), "v", None, "no");
+        problems.missing("a", "there");
+        problems.add(Place::Line(7), "x", None, "no");
+        problems.add(Place::Line(3), "y", None, "no");
+        let keys: Vec<String> = problems.in_order().0.into_iter().map(|problem| problem.key).collect();
+        assert_eq!(keys, ["y", "x", "v", "a", "b"]);
     }
 }
