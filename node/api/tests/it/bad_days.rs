@@ -4,7 +4,7 @@ use crate::support::{IMAGE, Server, header, manifest, random, refused};
 use portolan_oci::Digest;
 use portolan_registry::Config;
 use portolan_registry::config::{Limits, Reads, Uploads};
-use portolan_registry::testing::Setup;
+use portolan_registry::testing::{Cluster, PATIENCE, Setup};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -66,6 +66,62 @@ async fn without_a_quorum_writes_get_503_and_digests_are_served_and_a_put_is_rep
     let blob = client.get(&format!("/v2/a/blobs/{}", Digest::sha256_of(&layer))).await;
     assert_eq!(blob.bytes().await.unwrap(), layer);
     server.stop().await;
+}
+
+/// Three nodes of which the second was stopped and started again, cut off from the others, and has not announced it.
+async fn restarted_alone(reads: Reads) -> Cluster {
+    let registry = Config { reads, ..Config::default() };
+    let mut cluster = Cluster::start(Setup { nodes: 3, registry, ..Setup::default() }).await;
+    assert_eq!(reasons(&cluster), NO_REASON);
+    cluster.cut(2);
+    cluster.reopen(2).await;
+    cluster
+}
+
+const NO_REASON: [&str; 0] = [];
+
+/// Why the second node is not ready for pulls.
+fn reasons(cluster: &Cluster) -> Vec<String> {
+    cluster.registry(2).pull_readiness().unwrap().reasons
+}
+
+#[tokio::test]
+async fn a_restarted_node_is_not_ready_until_it_follows_the_log_again() {
+    let cluster = restarted_alone(Reads { ready_wait_ms: 3_600_000, ..Reads::default() }).await;
+    assert_eq!(reasons(&cluster), ["this start is not confirmed by the cluster yet"]);
+    cluster.heal(2);
+    cluster.announce(2).await;
+    assert_eq!(reasons(&cluster), NO_REASON);
+    // It is no matter of having a leader: who loses it later goes on.
+    cluster.cut(2);
+    assert!(cluster.registry(2).push_readiness().await.unwrap().reasons.len() == 1);
+    assert_eq!(reasons(&cluster), NO_REASON);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_read_that_the_cluster_confirmed_makes_a_restarted_node_ready() {
+    let cluster = restarted_alone(Reads { ready_wait_ms: 3_600_000, ..Reads::default() }).await;
+    cluster.heal(2);
+    let deadline = Instant::now() + PATIENCE;
+    // The second reason of a node that takes no pushes would be that no read was confirmed.
+    while cluster.registry(2).push_readiness().await.unwrap().reasons.len() > 1 {
+        assert!(Instant::now() < deadline, "no read was confirmed");
+    }
+    assert_eq!(reasons(&cluster), NO_REASON);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_finds_no_quorum_after_its_start_is_ready_for_pulls_in_the_end() {
+    let cluster = restarted_alone(Reads { ready_wait_ms: 500, ..Reads::default() }).await;
+    let deadline = Instant::now() + PATIENCE;
+    while !reasons(&cluster).is_empty() {
+        assert!(Instant::now() < deadline, "never ready: {:?}", reasons(&cluster));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!cluster.registry(2).push_readiness().await.unwrap().is_ready());
+    cluster.stop().await;
 }
 
 #[tokio::test]
