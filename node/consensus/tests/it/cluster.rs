@@ -11,9 +11,9 @@ use portolan_meta::query;
 use portolan_meta::row::Role;
 use portolan_oci::{Digest, RepoName};
 use portolan_peer::{
-    Answer, BlobHandler, ClusterHandler, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable,
-    LocalIdentity, MemoryNetwork, PeerError, PeerIdentity, PeerServer, Peers, PingReply, ProposeCall, ProposeReply,
-    ReadBlob, RemoteBlob, UploadCall, UploadHandler, UploadReply, WaitingBody,
+    Answer, BlobHandler, ClusterHandler, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity,
+    MemoryNetwork, PeerError, PeerIdentity, PeerServer, Peers, PingReply, ProposeCall, ProposeReply, ReadBlob,
+    RemoteBlob, UploadCall, UploadHandler, UploadReply, WaitingBody,
 };
 use portolan_store::{RaftLog, State};
 use std::future::Future;

@@ -11,8 +11,8 @@ use portolan_meta::query;
 use portolan_meta::row::Role;
 use portolan_oci::{Algorithm, Digest};
 use portolan_peer::{
-    Answer, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity, MemoryNetwork,
-    PeerError, PeerIdentity, PeerServer, Peers, UploadCall, UploadHandler, UploadReply, WaitingBody,
+    Answer, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity, MemoryNetwork, PeerError,
+    PeerIdentity, PeerServer, Peers, UploadCall, UploadHandler, UploadReply, WaitingBody,
 };
 use portolan_replication::{BlobBody, Config, Me, Replication};
 use portolan_store::{Blobs, PartKind, RaftLog, State};
