@@ -244,7 +244,7 @@ impl Served {
             raft: echo.clone(),
             cluster: echo.clone(),
             blobs: echo.clone(),
-            uploads: Arc::new(crate::uploads::Owner),
+            uploads: Arc::new(crate::owner::Owner),
         };
         assert!(self.handlers.set(handlers).is_ok(), "handlers are set once");
     }

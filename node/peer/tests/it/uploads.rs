@@ -1,5 +1,6 @@
 //! Requests for upload sessions, forwarded to their owner.
 
+use crate::owner::BEGUN;
 use crate::support::pair;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -7,55 +8,14 @@ use futures::stream::{iter, repeat};
 use portolan_meta::id::NodeId;
 use portolan_oci::{ContentRange, Digest};
 use portolan_peer::{
-    Answer, BrokenOff, Chunk, Config, Forwarded, ForwardedBody, PeerError, PeerIdentity, Peers, UploadAction,
-    UploadCall, UploadFault, UploadHandler, UploadReply, WaitingBody,
+    BrokenOff, Chunk, Config, Forwarded, ForwardedBody, PeerError, Peers, UploadAction, UploadCall, UploadFault,
+    UploadReply,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// How many bytes each session has.
-const BEGUN: u64 = 5;
-
-/// An owner whose sessions are called by what it does with their bodies.
-pub(crate) struct Owner;
-
-impl UploadHandler for Owner {
-    fn forwarded(&self, _: PeerIdentity, call: UploadCall, body: WaitingBody) -> Answer<'_, UploadReply> {
-        Box::pin(async move {
-            Ok(match (call.session.as_str(), call.action) {
-                ("count", _) => {
-                    let (mut body, mut length) = (body.accept(BEGUN), 0);
-                    loop {
-                        match body.next().await {
-                            Some(Ok(bytes)) => length += bytes.len() as u64,
-                            Some(Err(BrokenOff)) => break UploadReply::Fault(UploadFault::BrokenOff),
-                            None => break UploadReply::Progress(length),
-                        }
-                    }
-                }
-                ("first piece", _) => {
-                    let first = body.accept(BEGUN).next().await;
-                    UploadReply::Progress(first.and_then(Result::ok).map_or(0, |bytes| bytes.len() as u64))
-                }
-                ("stuck", _) => {
-                    let mut body = body.accept(BEGUN);
-                    body.next().await;
-                    std::future::pending().await
-                }
-                ("refuse", UploadAction::Append(Chunk { range: Some(range), .. })) => {
-                    UploadReply::Fault(UploadFault::OutOfOrder { start: range.first(), length: 7 })
-                }
-                ("finish", UploadAction::Finish { digest, .. }) if digest == Digest::sha256_of(b"x") => {
-                    UploadReply::Done
-                }
-                ("fail", _) => return Err(PeerError::Remote("disk".to_owned())),
-                _ => UploadReply::Fault(UploadFault::Unknown),
-            })
-        })
-    }
-}
 
 fn call(session: &str, action: UploadAction) -> UploadCall {
     UploadCall { repo: "team/app".parse().unwrap(), session: session.to_owned(), action }
