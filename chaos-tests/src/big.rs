@@ -4,6 +4,7 @@ use crate::cluster::Node;
 use futures::stream;
 use portolan_oci::{Algorithm, Digest, Hasher};
 use reqwest::{Body, Client};
+use std::ops::Range;
 use std::path::PathBuf;
 
 const MIB: u64 = 1 << 20;
@@ -45,17 +46,38 @@ impl Big {
         self.mib * MIB
     }
 
+    /// Some of its bytes, which must lie inside it.
+    #[must_use]
+    pub fn bytes(&self, range: Range<u64>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for number in range.start / MIB..range.end.div_ceil(MIB) {
+            let (piece, begin) = (mebibyte(self.seed, number), number * MIB);
+            let within = |offset: u64| usize::try_from(offset.saturating_sub(begin).min(MIB)).unwrap_or(usize::MAX);
+            bytes.extend_from_slice(&piece[within(range.start)..within(range.end)]);
+        }
+        bytes
+    }
+
     /// Pushes it in one stream.
     ///
     /// # Errors
     /// When it is not acknowledged.
     pub async fn push(&self, node: &Node, repo: &str) -> crate::Result<()> {
-        let (http, base, Self { seed, mib, digest }) = (Client::new(), format!("http://{}", node.registry), *self);
-        let start = http.post(format!("{base}/v2/{repo}/blobs/uploads/")).send().await?.error_for_status()?;
+        self.push_across(node, node, repo).await
+    }
+
+    /// Pushes it in one stream, in a session that was begun at another node.
+    ///
+    /// # Errors
+    /// When it is not acknowledged.
+    pub async fn push_across(&self, begin: &Node, node: &Node, repo: &str) -> crate::Result<()> {
+        let (http, Self { seed, mib, digest }) = (Client::new(), *self);
+        let start = format!("http://{}/v2/{repo}/blobs/uploads/", begin.registry);
+        let start = http.post(start).send().await?.error_for_status()?;
         let session = start.headers()["location"].to_str()?.to_owned();
         let separator = if session.contains('?') { '&' } else { '?' };
         let body = stream::iter((0..mib).map(move |number| Ok::<_, std::io::Error>(mebibyte(seed, number))));
-        let finish = format!("{base}{session}{separator}digest={digest}");
+        let finish = format!("http://{}{session}{separator}digest={digest}", node.registry);
         let done = http.put(finish).body(Body::wrap_stream(body)).send().await?;
         match done.status().as_u16() {
             201 => Ok(()),
