@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::listeners::tls_incoming;
 use crate::part::Part;
+use crate::public_tls::PublicTls;
 use metrics_exporter_prometheus::PrometheusHandle;
 use portolan_api::{OpsApi, PublicApi, ServeLimits, ops_router, public_router, serve, tcp_incoming};
 use portolan_auth::Policy;
@@ -24,7 +25,7 @@ pub(crate) fn start_public(
     config: &Config,
     registry: &Arc<Registry>,
     policy: Policy,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    tls: Option<PublicTls>,
     listener: TcpListener,
 ) -> Part {
     let mut part = Part::new();
@@ -38,17 +39,25 @@ pub(crate) fn start_public(
         drain: config.shutdown.mul_f32(0.7),
     };
     let stop = part.stop.clone().cancelled_owned();
+    let current = tls.as_ref().map(PublicTls::current);
     part.tasks.spawn(async move {
         let incoming = tcp_incoming(listener);
-        let cut = match tls {
+        let cut = match current {
             None => serve(incoming, router, limits, stop).await,
-            Some(acceptor) => serve(tls_incoming(incoming, acceptor), router, limits, stop).await,
+            Some(current) => serve(tls_incoming(incoming, current), router, limits, stop).await,
         };
         if cut > 0 {
             tracing::warn!(connections = cut, "cut at the deadline");
         }
         ("the public API", Ok(()))
     });
+    if let Some(tls) = tls {
+        let stop = part.stop.clone();
+        part.tasks.spawn(async move {
+            tls.keep_renewed(stop).await;
+            ("the renewal of the public certificate", Ok(()))
+        });
+    }
     part
 }
 

@@ -2,21 +2,23 @@
 
 use crate::config::Config;
 use crate::error::{Failure, chain};
+use crate::public_tls::{CurrentTls, PublicTls};
 use futures::{Stream, StreamExt};
 use portolan_peer::tls::{SERVER_NAME, TlsError};
-use portolan_peer::{Connector, TlsAcceptor, TlsConnector, TlsMaterial};
+use portolan_peer::{Connector, TlsAcceptor as PeerAcceptor, TlsConnector, TlsMaterial};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{CertificateError, RootCertStore, ServerConfig};
+use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// How long a client's TLS handshake may take.
@@ -29,9 +31,9 @@ pub(crate) struct Materials {
     /// Connects to peers.
     pub(crate) connector: Arc<dyn Connector>,
     /// Accepts peers.
-    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) acceptor: PeerAcceptor,
     /// Accepts clients; `None` is plain HTTP.
-    pub(crate) public: Option<tokio_rustls::TlsAcceptor>,
+    pub(crate) public: Option<PublicTls>,
 }
 
 impl Materials {
@@ -56,9 +58,9 @@ impl Materials {
         check_own_certificate(&material)?;
         Ok(Self {
             connector: Arc::new(connector),
-            acceptor: TlsAcceptor::new(&material).map_err(wrong)?,
+            acceptor: PeerAcceptor::new(&material).map_err(wrong)?,
             public: match &config.public.tls {
-                Some((cert, key)) => Some(public_acceptor(cert, key)?),
+                Some((cert, key)) => Some(PublicTls::load(cert, key, config.public.tls_reload)?),
                 None => None,
             },
         })
@@ -116,35 +118,15 @@ fn verify_as_others_do(material: &TlsMaterial) -> Result<(), rustls::Error> {
     Ok(())
 }
 
-fn public_acceptor(cert: &Path, key: &Path) -> Result<tokio_rustls::TlsAcceptor, Failure> {
-    let wrong = |error: &dyn std::error::Error| Failure::Tls { table: "public", reason: chain(error) };
-    let certificates = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| wrong(&error))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
-    let mut server = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(&error))?
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                Failure::Tls { table: "public", reason: "public.tls_key is not the key of public.tls_cert".to_owned() }
-            }
-            error => wrong(&error),
-        })?;
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(server).into())
-}
-
-/// The TLS connections of clients: handshakes run side by side under a deadline; those that fail are only noted.
+/// The TLS connections of clients: handshakes run side by side under a deadline, each with what is current when it
+/// begins; those that fail are only noted.
 pub(crate) fn tls_incoming(
     incoming: impl Stream<Item = io::Result<TcpStream>> + Send,
-    acceptor: tokio_rustls::TlsAcceptor,
+    current: CurrentTls,
 ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> + Send {
     incoming
         .map(move |accepted| {
-            let acceptor = acceptor.clone();
+            let acceptor = TlsAcceptor::from(Arc::clone(&current.borrow()));
             async move {
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(accepted?)).await {
                     Ok(Ok(stream)) => Ok(Some(stream)),

@@ -20,6 +20,7 @@ mod listeners;
 mod members;
 mod net;
 mod part;
+mod public_tls;
 mod recorder;
 mod shutdown;
 mod telemetry;

@@ -8,6 +8,7 @@ use portolan_consensus::LocalNode;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::path::Path;
+use x509_parser::time::ASN1Time;
 
 /// Seconds that requests and transfers are sorted by: from a local read to a slow line.
 const SECONDS: [f64; 16] =
@@ -71,7 +72,8 @@ pub(crate) fn introduce(config: &Config, local: &LocalNode) {
     gauge!("portolan_node_info", &labels).set(1.0);
 }
 
-/// Says until when this node's certificates hold. They are read once: a renewed one counts from the next start on.
+/// Says until when this node's certificates hold, as they are at its start: a renewed one of the peers counts from the
+/// next start on, that of the public port once it is served.
 pub(crate) fn introduce_certificates(config: &Config) {
     describe_gauge!(
         "portolan_certificate_expiry_timestamp_seconds",
@@ -82,23 +84,32 @@ pub(crate) fn introduce_certificates(config: &Config) {
     let public = config.public.tls.iter().map(|(cert, _)| ("public", cert));
     for (use_for, path) in files.into_iter().chain(public) {
         match expiry(path) {
-            Some(at) => {
-                gauge!("portolan_certificate_expiry_timestamp_seconds", "certificate" => use_for).set(at);
-            }
+            Some(ends) => certificate_ends(use_for, Some(ends)),
             None => tracing::warn!(path = %path.display(), "until when this certificate holds cannot be read"),
         }
     }
 }
 
-/// When the first certificate of a file ends.
+/// Says until when the certificate for a use holds, if that can be told.
 #[expect(clippy::cast_precision_loss, reason = "a time in seconds is far below 2^53")]
-fn expiry(path: &Path) -> Option<f64> {
+pub(crate) fn certificate_ends(use_for: &'static str, ends: Option<ASN1Time>) {
+    let ends = ends.map_or(f64::NAN, |ends| ends.timestamp() as f64);
+    gauge!("portolan_certificate_expiry_timestamp_seconds", "certificate" => use_for).set(ends);
+}
+
+/// When the first certificate of a file ends.
+fn expiry(path: &Path) -> Option<ASN1Time> {
     let chain: Vec<_> = CertificateDer::pem_file_iter(path).ok()?.collect::<Result<_, _>>().ok()?;
+    first_end(&chain)
+}
+
+/// When the first certificate of a chain ends.
+pub(crate) fn first_end(chain: &[CertificateDer<'_>]) -> Option<ASN1Time> {
     let ends = chain.iter().map(|certificate| {
         let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-        Some(parsed.validity().not_after.timestamp())
+        Some(parsed.validity().not_after)
     });
-    ends.collect::<Option<Vec<_>>>()?.into_iter().min().map(|at| at as f64)
+    ends.collect::<Option<Vec<_>>>()?.into_iter().min()
 }
 
 #[cfg(test)]
@@ -119,7 +130,7 @@ mod tests {
         let path = dir.path().join("chain.pem");
         std::fs::write(&path, certificate(2040) + &certificate(2030)).unwrap();
         // 2030-01-01T00:00:00Z
-        assert_eq!(expiry(&path), Some(1_893_456_000.0));
+        assert_eq!(expiry(&path).map(|ends| ends.timestamp()), Some(1_893_456_000));
         std::fs::write(&path, "no certificate").unwrap();
         assert_eq!(expiry(&path), None);
         assert_eq!(expiry(&dir.path().join("absent")), None);

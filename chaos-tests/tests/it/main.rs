@@ -12,6 +12,7 @@ mod metrics;
 mod serve;
 mod snapshot;
 mod streaming;
+mod tls;
 mod top;
 mod traces;
 mod two_nodes;

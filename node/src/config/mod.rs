@@ -20,6 +20,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tables::{ClusterTable, NodeTable, OpsTable, PeerTable, ProcessLimits, PublicTable};
 
+/// How often the public certificate's files are looked at unless written: two small files of the page cache, against
+/// renewals that come days before they are needed.
+const TLS_RELOAD: Duration = Duration::from_secs(10);
+
 /// A checked configuration: what it holds is valid.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -71,6 +75,8 @@ pub(crate) struct Public {
     pub(crate) listen: SocketAddr,
     /// Certificate chain and key; `None` is plain HTTP.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    /// How often these files are looked at for a renewed certificate.
+    pub(crate) tls_reload: Duration,
 }
 
 /// `[peer]`.
@@ -186,6 +192,7 @@ impl Tables {
             public: Public {
                 listen: self.public.listen.unwrap_or_else(|| SocketAddr::new(public_address, 5000)),
                 tls: self.public.tls_cert.zip(self.public.tls_key),
+                tls_reload: self.public.tls_reload_ms.map_or(TLS_RELOAD, Duration::from_millis),
             },
             peer: Peer {
                 listen: self.peer.listen.unwrap_or_else(|| SocketAddr::new(anywhere, 7000)),

@@ -53,6 +53,8 @@ pub(crate) struct PublicTable {
     pub(crate) tls_cert: Option<PathBuf>,
     /// Its key, PEM.
     pub(crate) tls_key: Option<PathBuf>,
+    /// How often the two files are looked at for a renewed certificate, in milliseconds; 10 s unless written.
+    pub(crate) tls_reload_ms: Option<u64>,
     /// Says that there is to be no TLS.
     pub(crate) plain_http: bool,
 }

@@ -65,6 +65,21 @@ fn a_good_configuration_gets_the_documented_defaults() {
     assert_eq!(config.ops_listen.to_string(), "127.0.0.1:9100");
     assert_eq!(config.consensus.profile, Profile::Wan);
     assert!(config.auth.is_explicit() && config.public.tls.is_none());
+    assert_eq!(config.public.tls_reload.as_secs(), 10);
+    let limits = config.registry.limits;
+    assert_eq!((limits.blob_bytes, limits.uploads, limits.downloads), (1 << 40, 256, 1024));
+}
+
+#[test]
+fn the_limits_of_clients_are_settings() {
+    let certs = certificates();
+    let text = GOOD.replace("[auth]", "[limits]\nblob_bytes = 1000\nuploads = 3\ndownloads = 4\n[auth]");
+    let text = text.replace("plain_http = true", "tls_cert = \"CERTS/node.pem\"\ntls_key = \"CERTS/node.key\"");
+    let config = parse(&text, certs.path(), &[("PORTOLAN_PUBLIC_TLS_RELOAD_MS", "250")]).unwrap();
+    let limits = config.registry.limits;
+    assert_eq!((limits.blob_bytes, limits.uploads, limits.downloads), (1000, 3, 4));
+    assert!(config.public.tls.is_some());
+    assert_eq!(config.public.tls_reload.as_millis(), 250);
 }
 
 #[test]
@@ -157,6 +172,11 @@ fn mistakes_about_ports_files_numbers_and_syntax_are_named_alike() {
             &["peer.listen: must not take the port of public.listen"],
         ),
         ("plain_http = true", "tls_cert = \"CERTS/node.pem\"", &["line 14: public.tls_cert"]),
+        (
+            "plain_http = true",
+            "plain_http = true\ntls_reload_ms = 0",
+            &["line 15: public.tls_reload_ms = 0: must be from 1 to"],
+        ),
         ("CERTS/ca.pem", "CERTS/none.pem", &["peer.ca = "]),
         ("CERTS/ca.pem", "CERTS/node.key", &["the file holds no certificate"]),
         ("key = \"CERTS/node.key\"", "key = \"CERTS/ca.pem\"", &["line 19: peer.key = "]),
@@ -164,6 +184,13 @@ fn mistakes_about_ports_files_numbers_and_syntax_are_named_alike() {
         ("mode = \"open\"", "mode = \"closed\"", &["auth.mode = \"closed\": must be \"open\""]),
         ("[auth]", "[storage]\nreserve_bytes = -1\n[auth]", &["line 22: storage.reserve_bytes = -1: must be"]),
         ("[auth]", "[uploads]\nsession_ttl_ms = 0\n[auth]", &["uploads.session_ttl_ms = 0: must be from 1 to"]),
+        ("[auth]", "[limits]\nuploads = 0\n[auth]", &["limits.uploads = 0: must be from 1 to"]),
+        ("[auth]", "[limits]\ndownload = 7\n[auth]", &["unknown key; did you mean downloads?"]),
+        (
+            "[auth]",
+            "[limits]\nblob_bytes = 2000000000000000\n[auth]",
+            &["limits.blob_bytes = 2000000000000000: must be from 1 to"],
+        ),
         (
             "[auth]",
             "[uploads]\nsession_ttl_ms = \"1h\"\n[auth]",
