@@ -68,8 +68,8 @@ async fn thousands_of_idle_and_slow_clients_leave_others_served() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_is_bounded_while_sixty_four_uploads_run_through_another_node() -> Result<()> {
-    // 100 for the figure that is quoted; less here, since the bound does not depend on it.
-    let mib = std::env::var("PORTOLAN_UPLOAD_MIB").ok().and_then(|mib| mib.parse().ok()).unwrap_or(16);
+    // The bound does not depend on it. The nodes take every variable that begins with PORTOLAN_ for a setting.
+    let mib = std::env::var("CROWD_UPLOAD_MIB").ok().and_then(|mib| mib.parse().ok()).unwrap_or(16);
     let mut cluster = Cluster::start(Options { regions: vec!["here", "there"], ..Options::default() }).await?;
     let (owner, other) = (cluster.nodes()[0].clone(), cluster.nodes()[1].clone());
     let mut uploads = JoinSet::new();
