@@ -16,7 +16,8 @@
 //! headers.
 //!
 //! In reading order: `route` and `query`, `dispatch` and `call`, the handlers (`base`, `manifests`, `blobs`, `uploads`,
-//! `listing`, `admin`), `errors`, `body`, `places`, `gate` with `meter` and `span`, `ops`, `serve` with `activity` and `stall`.
+//! `listing`, `admin` with `openapi`), `errors`, `body`, `places`, `gate` with `meter` and `span`, `ops`, `serve` with
+//! `activity` and `stall`.
 
 mod activity;
 mod admin;
@@ -31,6 +32,7 @@ mod headers;
 mod listing;
 mod manifests;
 mod meter;
+mod openapi;
 mod ops;
 mod places;
 mod query;

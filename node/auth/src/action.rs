@@ -123,16 +123,27 @@ pub enum Action {
 pub enum AdminResource {
     /// `cluster`: members, voters, the leader, who lags.
     Cluster,
+    /// `openapi.json`: what the admin API has.
+    OpenApi,
 }
 
 impl AdminResource {
+    /// Every resource.
+    pub const ALL: [Self; 2] = [Self::Cluster, Self::OpenApi];
+
+    /// Its path below `/api/v1/`.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::OpenApi => "openapi.json",
+        }
+    }
+
     /// The resource of that path below `/api/v1/`.
     #[must_use]
     pub fn by_path(path: &str) -> Option<Self> {
-        match path {
-            "cluster" => Some(Self::Cluster),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|resource| resource.path() == path)
     }
 }
 

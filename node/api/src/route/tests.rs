@@ -128,6 +128,8 @@ fn the_admin_api_tells_looking_from_changing() {
         (Method::GET, "cluster", Some("admin.read")),
         (Method::HEAD, "cluster", Some("admin.read")),
         (Method::POST, "cluster", Some("admin.change")),
+        (Method::GET, "openapi.json", Some("admin.read")),
+        (Method::DELETE, "openapi.json", Some("admin.change")),
         (Method::GET, "clusters", None),
         (Method::GET, "", None),
     ];
