@@ -9,6 +9,7 @@ mod forgetting;
 mod kill_loop;
 mod memory;
 mod metrics;
+mod openapi;
 mod serve;
 mod snapshot;
 mod streaming;
