@@ -60,7 +60,7 @@ pub struct Chunk {
 }
 
 /// What became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadReply {
     /// The session has so many bytes.
     Progress(u64),

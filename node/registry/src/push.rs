@@ -96,15 +96,14 @@ impl Registry {
     /// Proposes, and while blobs are not durable enough waits for them and proposes again: only the apply judges.
     async fn put_when_durable(&self, put: PutManifest, bytes: &Bytes, deadline: Instant) -> Result<(), RegistryError> {
         let repo = put.repo.clone();
-        let mut parts_again = true;
         loop {
             let command = Command::PutManifest(Box::new(put.clone()));
             let pending = match self.propose(command, self.commit_deadline().min(deadline)).await? {
                 Outcome::ManifestPut { .. } => return Ok(()),
                 Outcome::Refused(Refusal::NotYetDurable(pending)) => pending,
-                Outcome::Refused(Refusal::PartsMissing) if parts_again => {
-                    // Another push of the same manifest may have consumed them.
-                    parts_again = false;
+                // Another push of the same manifest has consumed them, and a delete has taken it away since. Both may
+                // happen again, until the deadline.
+                Outcome::Refused(Refusal::PartsMissing) if bytes.len() > MANIFEST_INLINE_BYTES => {
                     self.put_parts(&repo, put.digest, bytes, deadline).await?;
                     continue;
                 }

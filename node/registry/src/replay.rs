@@ -54,7 +54,7 @@ impl State {
         let piece = self.rest.next().await?;
         match &piece {
             Ok(bytes) if self.usable && self.sent.len() + bytes.len() <= self.limit => {
-                self.sent.extend_from_slice(bytes)
+                self.sent.extend_from_slice(bytes);
             }
             // Too much is kept by nobody; and after a client that went away, nobody waits for the answer.
             Ok(_) | Err(BrokenOff) => {

@@ -16,7 +16,7 @@ const NODES: usize = 3;
 const SEQUENCES: u64 = 40;
 const LARGEST: usize = 200_000;
 /// Longer than a sequence takes by far, even on a busy machine; short enough to be waited for.
-const LIFETIME: Duration = Duration::from_secs(8);
+const LIFETIME_MS: u64 = 8_000;
 
 /// What a client knows of its session. Every byte it ever sends belongs at one place of `content`, so that what the
 /// session holds is always a beginning of it.
@@ -25,9 +25,9 @@ struct Model {
     session: String,
     /// How many bytes the session has.
     length: usize,
-    /// Digests that must be pullable in the end, with their bytes' lengths.
+    /// How long the blob is that it became, if it became one.
     stored: Option<usize>,
-    /// Prefixes that were never finished: their digests must stay unknown.
+    /// Whether it was neither finished nor cancelled.
     open: bool,
 }
 
@@ -141,19 +141,19 @@ fn leftovers(server: &Server) -> Vec<String> {
 async fn any_sequence_of_upload_calls_ends_in_the_exact_blob_or_in_nothing() {
     let seed: u64 = std::env::var("PORTOLAN_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20);
     println!("PORTOLAN_SEED={seed}");
-    let uploads = Uploads { session_ttl_ms: LIFETIME.as_millis() as u64, sweep_interval_ms: 100, ..Uploads::default() };
+    let uploads = Uploads { session_ttl_ms: LIFETIME_MS, sweep_interval_ms: 100, ..Uploads::default() };
     let registry = Config { uploads, ..Config::default() };
     let server = Server::with(Setup { nodes: NODES as u64, registry, ..Setup::default() }).await;
     let mut ended = Vec::new();
     for sequence_seed in 0..SEQUENCES {
         ended.push(sequence(&server, seed * 1_000 + sequence_seed).await);
     }
-    let (stored, open) =
-        (ended.iter().filter(|end| end.stored.is_some()).count(), ended.iter().filter(|end| end.open).count());
+    let stored = ended.iter().filter(|end| end.stored.is_some()).count();
+    let open = ended.iter().filter(|end| end.open).count();
     println!("{SEQUENCES} sequences: {stored} stored, {open} left open, the others cancelled");
     assert!(stored > 3 && open > 3 && stored + open < ended.len(), "a seed that tries every end");
 
-    let deadline = Instant::now() + LIFETIME * 4;
+    let deadline = Instant::now() + Duration::from_millis(LIFETIME_MS * 4);
     while !leftovers(&server).is_empty() {
         assert!(Instant::now() < deadline, "left behind: {:?}", leftovers(&server));
         tokio::time::sleep(Duration::from_millis(100)).await;
