@@ -4,7 +4,7 @@ mod grammar;
 mod manifests;
 
 use crate::raw::{exchange, shown};
-use crate::support::{Server, random};
+use crate::support::{Client, IMAGE, Server, manifest, random};
 use futures::{StreamExt, stream};
 use grammar::{Grammar, Known};
 use portolan_oci::Digest;
@@ -12,6 +12,8 @@ use portolan_registry::Config;
 use portolan_registry::config::{Limits, Uploads};
 use portolan_registry::testing::Setup;
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +24,8 @@ use tokio::time::timeout;
 const REQUESTS: usize = 2500;
 const STREAMS: usize = 400;
 const MANIFESTS: usize = 400;
+/// Deeds to the same manifests, tag and blob.
+const RACES: usize = 1500;
 /// Upload sessions to be named, of which the storm ends some.
 const SESSIONS: usize = 64;
 /// How many are under way at once.
@@ -92,7 +96,7 @@ async fn no_request_over_http1_is_answered_with_a_fault() {
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
-    let mut tally = std::collections::BTreeMap::<u16, usize>::new();
+    let mut tally = BTreeMap::<u16, usize>::new();
     for (status, at) in answers {
         assert!(status < 500, "seed {}, request {at}: {status} for {}", weather.seed, shown(&requests[at]));
         *tally.entry(status).or_default() += 1;
@@ -175,6 +179,60 @@ async fn no_manifest_is_answered_with_a_fault() {
         assert_eq!(client.get(target).await.status(), 200, "{target}");
     }
     weather.calm().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_clients_do_to_one_thing_at_once_is_no_fault() {
+    let weather = Weather::brew().await;
+    let client = weather.server.client(1);
+    client.push_blob("a", b"{}").await;
+    // One that travels in the log, and one that goes ahead of its own put in parts.
+    let manifests = [10, 300_000].map(|length| {
+        let mut image = manifest(b"{}", &[]);
+        image["padding"] = json!("p".repeat(length));
+        image.to_string().into_bytes()
+    });
+    let mut random = StdRng::seed_from_u64(weather.seed);
+    let deeds: Vec<(usize, usize)> =
+        (0..RACES).map(|_| (random.random_range(0..DEEDS), random.random_range(0..2))).collect();
+    let answers: Vec<(usize, u16)> = stream::iter(deeds)
+        .map(|(deed, which)| {
+            let (client, bytes) = (client.clone(), manifests[which].clone());
+            async move { (deed, do_to_one(&client, deed, bytes).await) }
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let tally: BTreeSet<(usize, u16)> = answers.into_iter().collect();
+    eprintln!("deeds and answers: {tally:?}");
+    assert!(tally.iter().all(|(_, status)| *status < 500), "seed {}: {tally:?}", weather.seed);
+    for want in [(0, 201), (1, 202), (1, 404), (2, 201), (3, 202), (4, 201), (5, 202), (6, 200), (6, 404)] {
+        assert!(tally.contains(&want), "seed {}: no {want:?} in {tally:?}", weather.seed);
+    }
+    weather.calm().await;
+}
+
+/// How many things [`do_to_one`] can do.
+const DEEDS: usize = 8;
+
+/// Does something to a manifest, a tag or a blob that others do something to as well.
+async fn do_to_one(client: &Client, deed: usize, manifest: Vec<u8>) -> u16 {
+    const LAYER: &[u8] = b"a layer that everybody wants";
+    let (digest, layer) = (Digest::sha256_of(&manifest), Digest::sha256_of(LAYER));
+    let answer = match deed {
+        0 => client.put_manifest("a", &digest.to_string(), IMAGE, manifest).await,
+        1 => client.send("DELETE", &format!("/v2/a/manifests/{digest}")).await,
+        2 => client.put_manifest("a", "race", IMAGE, manifest).await,
+        3 => client.send("DELETE", "/v2/a/manifests/race").await,
+        4 => {
+            let push = client.ask("POST", &format!("/v2/a/blobs/uploads/?digest={layer}"));
+            push.body(LAYER).send().await.expect("the node answers")
+        }
+        5 => client.send("DELETE", &format!("/v2/a/blobs/{layer}")).await,
+        6 => client.get(&format!("/v2/a/blobs/{layer}")).await,
+        _ => client.send("POST", &format!("/v2/b/blobs/uploads/?mount={layer}&from=a")).await,
+    };
+    answer.status().as_u16()
 }
 
 /// One of some things.
