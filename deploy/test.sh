@@ -3,7 +3,7 @@
 # black-box tests (real processes, SIGKILL, real clients). Installs what it needs on a bare Debian machine.
 #
 #   deploy/test.sh                 everything
-#   deploy/test.sh format lint     only these steps, of: format lint unit demo chaos clients
+#   deploy/test.sh format lint     only these steps, of: format lint unit demo chaos clients conformance
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=deploy/env.sh
@@ -34,7 +34,7 @@ need_component fmt rustfmt
 need_component clippy clippy
 
 steps=("$@")
-[ "${#steps[@]}" -eq 0 ] && steps=(format lint unit demo chaos clients)
+[ "${#steps[@]}" -eq 0 ] && steps=(format lint unit demo chaos clients conformance)
 logs="$(mktemp -d -t portolan-test.XXXXXX)"
 rows=() passed=0 failed=0 skipped=0
 
@@ -63,7 +63,7 @@ step() {
     "$@" 2>&1 | tee "$logs/$name.log"
     status=${PIPESTATUS[0]}
     count "$logs/$name.log" "$status"
-    rows+=("$(printf '%-8s %-4s %5ds  %s' "$name" "$([ "$status" -eq 0 ] && echo ok || echo FAIL)" $((SECONDS - started)) "$counted")")
+    rows+=("$(printf '%-11s %-4s %5ds  %s' "$name" "$([ "$status" -eq 0 ] && echo ok || echo FAIL)" $((SECONDS - started)) "$counted")")
     return "$status"
 }
 
@@ -94,14 +94,15 @@ for name in "${steps[@]}"; do
         unit) step unit cargo test --release --locked --workspace --exclude portolan-chaos-tests ;;
         demo) build && step demo run_demo ;;
         # One at a time: each test starts a cluster of its own on two cores.
-        chaos) build && step chaos cargo test --release --locked -p portolan-chaos-tests --lib --test it -- --nocapture --test-threads=1 --skip clients:: ;;
+        chaos) build && step chaos cargo test --release --locked -p portolan-chaos-tests --lib --test it -- --nocapture --test-threads=1 --skip clients:: --skip conformance:: ;;
         clients) build && step clients cargo test --release --locked -p portolan-chaos-tests --test it -- --nocapture --test-threads=1 clients:: ;;
-        *) echo "no such step: $name (format lint unit demo chaos clients)" >&2; exit 2 ;;
+        conformance) build && step conformance deploy/conformance.sh ;;
+        *) echo "no such step: $name (format lint unit demo chaos clients conformance)" >&2; exit 2 ;;
     esac
 done
 
 echo
-echo "step     result time  tests"
+echo "step        result time  tests"
 printf '%s\n' "${rows[@]}"
 grep -hoE "$says_skipped" "$logs"/*.log 2>/dev/null | sed 's/^[[:space:]]*//'
 echo

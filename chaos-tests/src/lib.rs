@@ -7,12 +7,14 @@
 //! - [`client`] is a small registry client that knows nothing but HTTP;
 //! - [`image`] makes seeded images, [`layout`] writes them as OCI layouts for the real clients;
 //! - [`big`] makes, pushes and pulls blobs that are not held in memory;
+//! - [`balancer`] puts haproxy in front of a cluster;
 //! - [`otlp`] collects the traces that nodes export;
 //! - [`tmpfs`] mounts small disks;
 //! - [`tool`] runs other programs under a deadline;
 //! - [`wait`] waits for conditions;
 //! - [`wan`] is an emulated WAN between network namespaces, also as the program `portolan-wan`.
 
+pub mod balancer;
 pub mod big;
 pub mod client;
 pub mod cluster;

@@ -2,6 +2,8 @@
 
 mod bad_days;
 mod clients;
+mod conformance;
+mod crowd;
 mod dashboards;
 mod dev;
 mod disk;
@@ -10,6 +12,7 @@ mod kill_loop;
 mod memory;
 mod metrics;
 mod openapi;
+mod resumption;
 mod serve;
 mod snapshot;
 mod streaming;

@@ -1,0 +1,287 @@
+//! What a run of a suite comes to, where nodes are killed under it.
+//!
+//! The suites never try again. A case that did not pass has failed unless the balancer's log shows its very request cut
+//! by a kill. What later cases of the same group built on is missing then, and a manifest whose deletion was cut may
+//! still refer to a blob that another group deletes: such cases are excused as long as every node that they reached
+//! gave a proper answer, and no 5xx. Both kinds count only until they have been run again.
+
+use super::suite::{Case, Outcome, Requests};
+use portolan_chaos_tests::Result;
+use portolan_chaos_tests::balancer::Entry;
+use std::collections::{BTreeMap, HashSet};
+
+/// How much later than the process is gone haproxy may note what broke off, in milliseconds.
+const NOTICED_WITHIN_MS: i64 = 250;
+
+/// A node's end, in milliseconds since 1970.
+#[derive(Clone, Debug)]
+pub(crate) struct Kill {
+    pub(crate) node: String,
+    /// Just before the signal.
+    pub(crate) from_ms: i64,
+    /// When the process was gone.
+    pub(crate) gone_ms: i64,
+}
+
+impl Kill {
+    fn cut(&self, entry: &Entry) -> bool {
+        let reaches = entry.start_ms() <= self.gone_ms && entry.end_ms >= self.from_ms;
+        entry.broke_off() && entry.server == self.node && reaches && entry.end_ms <= self.gone_ms + NOTICED_WITHIN_MS
+    }
+}
+
+/// The cases of one or more runs, by how they ended.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) counterparts: usize,
+    /// Each with what was wrong.
+    pub(crate) failed: Vec<String>,
+    pub(crate) unsupported: Vec<String>,
+    /// Their request was cut by a kill.
+    pub(crate) cut: Vec<String>,
+    /// They came after one of those in its group.
+    pub(crate) after_cut: Vec<String>,
+}
+
+impl Tally {
+    pub(crate) fn cases(&self) -> usize {
+        let listed = [&self.failed, &self.unsupported, &self.cut, &self.after_cut];
+        self.passed + self.counterparts + listed.iter().map(|cases| cases.len()).sum::<usize>()
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.counterparts += other.counterparts;
+        self.failed.extend(other.failed);
+        self.unsupported.extend(other.unsupported);
+        self.cut.extend(other.cut);
+        self.after_cut.extend(other.after_cut);
+    }
+
+    /// How many nothing excuses.
+    pub(crate) fn unexcused(&self) -> usize {
+        self.failed.len() + self.unsupported.len()
+    }
+
+    /// Names what nothing excuses on the screen, a line each, and fails for it.
+    pub(crate) fn check(&self) -> Result<()> {
+        for (what, cases) in [("failed", &self.failed), ("unsupported", &self.unsupported)] {
+            for case in cases {
+                eprintln!("{what}: {case}");
+            }
+        }
+        match self.unexcused() {
+            0 => Ok(()),
+            count => Err(format!("{count} cases did not pass").into()),
+        }
+    }
+}
+
+/// How each case of a run ended, by what the balancer saw. Without a balancer there is nothing to excuse.
+pub(crate) fn judge(cases: &[Case], entries: &[Entry], kills: &[Kill]) -> Tally {
+    let mut claimed = HashSet::new();
+    let mut own_of = |case: &Case| -> Vec<&Entry> {
+        entries.iter().filter(|entry| asked(&case.requests, entry) && claimed.insert(entry.id.as_str())).collect()
+    };
+    let all: Vec<(&Case, Vec<&Entry>)> = cases.iter().map(|case| (case, own_of(case))).collect();
+    let mut tally = Tally::default();
+    let mut spoilt = HashSet::new();
+    for (case, own) in &all {
+        match case.outcome {
+            Outcome::Passed => tally.passed += 1,
+            Outcome::Counterpart => tally.counterparts += 1,
+            Outcome::Failed | Outcome::Unsupported => {
+                let told = format!("{}: {}", case.name, case.detail.trim().replace('\n', " "));
+                if own.iter().any(|entry| kills.iter().any(|kill| kill.cut(entry))) {
+                    spoilt.insert(case.group.as_str());
+                    tally.cut.push(case.name.clone());
+                } else if follows(case, own, &all, &spoilt) {
+                    tally.after_cut.push(case.name.clone());
+                } else if case.outcome == Outcome::Failed {
+                    tally.failed.push(told);
+                } else {
+                    tally.unsupported.push(told);
+                }
+            }
+        }
+    }
+    tally
+}
+
+/// Whether a case may have gone wrong for what a cut left undone in one of the spoilt groups.
+fn follows(case: &Case, own: &[&Entry], all: &[(&Case, Vec<&Entry>)], spoilt: &HashSet<&str>) -> bool {
+    if !own.iter().all(|entry| entry.is_whole() && entry.status < 500) {
+        return false;
+    }
+    // A blob that a manifest refers to cannot be deleted: 405.
+    let kept = |entry: &Entry| {
+        let uses = |other: &Entry| other.target == entry.target;
+        let mut groups = all.iter().filter(|(other, _)| spoilt.contains(other.group.as_str()));
+        entry.method == "DELETE" && entry.status == 405 && groups.any(|(_, theirs)| theirs.iter().any(|e| uses(e)))
+    };
+    spoilt.contains(case.group.as_str()) || own.iter().any(|entry| kept(entry))
+}
+
+fn asked(requests: &Requests, entry: &Entry) -> bool {
+    match requests {
+        Requests::Named(ids) => ids.contains(&entry.id),
+        // Both clocks are cut to whole milliseconds.
+        Requests::Within(start, end) => entry.start_ms() + 1 >= *start && entry.end_ms <= *end + 1,
+    }
+}
+
+/// How often each case passed in the best run: cases have no names of their own, some occur several times.
+#[derive(Debug, Default)]
+pub(crate) struct Passed(BTreeMap<String, usize>);
+
+impl Passed {
+    pub(crate) fn note(&mut self, cases: &[Case]) {
+        let mut run = BTreeMap::new();
+        for case in cases.iter().filter(|case| case.outcome == Outcome::Passed) {
+            *run.entry(case.name.clone()).or_insert(0) += 1;
+        }
+        for (name, times) in run {
+            let best = self.0.entry(name).or_insert(0);
+            *best = times.max(*best);
+        }
+    }
+
+    /// What passed in `other` and did not, or not as often, here.
+    pub(crate) fn lacks(&self, other: &Self) -> Vec<String> {
+        let short = other.0.iter().filter(|(name, times)| self.0.get(*name).is_none_or(|passed| passed < times));
+        short.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Case, Entry, Kill, Outcome, Passed, Requests, judge};
+
+    fn case(name: &str, outcome: Outcome, ids: &[&str]) -> Case {
+        let requests = Requests::Named(ids.iter().map(|id| (*id).to_owned()).collect());
+        let (group, detail) = (name.split('/').next().unwrap_or_default().to_owned(), "wrong".to_owned());
+        Case { name: name.to_owned(), group, outcome, detail, requests }
+    }
+
+    fn entry(id: &str, end_ms: i64, server: &str, termination: &str, status: i32) -> Entry {
+        Entry {
+            id: id.to_owned(),
+            connection: "1".to_owned(),
+            end_ms,
+            took_ms: 5,
+            server: server.to_owned(),
+            termination: termination.to_owned(),
+            status,
+            retries: "0".to_owned(),
+            method: "PUT".to_owned(),
+            target: "/v2/".to_owned(),
+        }
+    }
+
+    fn delete(id: &str, end_ms: i64, target: &str, status: i32) -> Entry {
+        let (method, target) = ("DELETE".to_owned(), target.to_owned());
+        Entry { method, target, ..entry(id, end_ms, "a", "--", status) }
+    }
+
+    fn kill() -> Kill {
+        Kill { node: "b".to_owned(), from_ms: 1_000, gone_ms: 1_020 }
+    }
+
+    #[test]
+    fn only_the_request_that_the_kill_cut_excuses_its_case() {
+        let failing = |ids: &[&str]| vec![case("g/push", Outcome::Failed, ids)];
+        for (what, cases, entries, excused) in [
+            ("cut in the midst", failing(&["1"]), vec![entry("1", 1_010, "b", "SH", 502)], true),
+            ("cut in the answer's body", failing(&["1"]), vec![entry("1", 1_010, "b", "SD", 200)], true),
+            ("before the kill", failing(&["1"]), vec![entry("1", 900, "b", "SH", 502)], false),
+            ("long after it", failing(&["1"]), vec![entry("1", 1_900, "b", "SH", 502)], false),
+            ("another node", failing(&["1"]), vec![entry("1", 1_010, "c", "SH", 502)], false),
+            ("an answer", failing(&["1"]), vec![entry("1", 1_010, "b", "--", 503)], false),
+            ("another case's request", failing(&["2"]), vec![entry("1", 1_010, "b", "SH", 502)], false),
+            ("no line at all", failing(&["1"]), vec![], false),
+        ] {
+            let tally = judge(&cases, &entries, &[kill()]);
+            assert_eq!((tally.cut.len(), tally.failed.len()), if excused { (1, 0) } else { (0, 1) }, "{what}");
+            assert_eq!(judge(&cases, &entries, &[]).failed.len(), 1, "{what}, and nothing was killed");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_cut_is_excused_in_its_group_and_by_proper_answers_only() {
+        let cases = [
+            case("g/early", Outcome::Failed, &["0"]),
+            case("g/push", Outcome::Failed, &["1"]),
+            case("g/pull", Outcome::Failed, &["2"]),
+            case("g/broken", Outcome::Failed, &["3"]),
+            case("g/refused", Outcome::Unsupported, &["4"]),
+            case("h/pull", Outcome::Failed, &["5"]),
+            case("h/refused", Outcome::Unsupported, &["6"]),
+            case("h/fine", Outcome::Passed, &["7"]),
+        ];
+        let entries = [
+            entry("0", 990, "a", "--", 404),
+            entry("1", 1_010, "b", "SH", 502),
+            entry("2", 1_030, "a", "--", 404),
+            entry("3", 1_040, "c", "--", 503),
+            entry("4", 1_050, "a", "--", 405),
+            entry("5", 1_060, "a", "--", 404),
+            entry("6", 1_070, "a", "--", 405),
+        ];
+        let tally = judge(&cases, &entries, &[kill()]);
+        assert_eq!(tally.cut, ["g/push"]);
+        assert_eq!(tally.after_cut, ["g/pull", "g/refused"]);
+        assert_eq!(tally.failed, ["g/early: wrong", "g/broken: wrong", "h/pull: wrong"]);
+        assert_eq!(tally.unsupported, ["h/refused: wrong"]);
+        assert_eq!((tally.passed, tally.cases()), (1, cases.len()));
+        assert_eq!(tally.unexcused(), 4);
+    }
+
+    #[test]
+    fn a_blob_that_a_cut_deletion_keeps_may_be_refused_to_another_group() {
+        let cases = [
+            case("g/blob", Outcome::Passed, &["0"]),
+            case("g/delete", Outcome::Failed, &["1"]),
+            case("h/shared", Outcome::Unsupported, &["2"]),
+            case("h/own", Outcome::Unsupported, &["3"]),
+            case("h/gone", Outcome::Failed, &["4"]),
+        ];
+        let entries = [
+            delete("0", 990, "/v2/r/blobs/shared", 202),
+            entry("1", 1_010, "b", "SH", 502),
+            delete("2", 1_030, "/v2/r/blobs/shared", 405),
+            delete("3", 1_040, "/v2/r/blobs/own", 405),
+            delete("4", 1_050, "/v2/r/blobs/shared", 404),
+        ];
+        let tally = judge(&cases, &entries, &[kill()]);
+        assert_eq!((tally.cut, tally.after_cut), (vec!["g/delete".to_owned()], vec!["h/shared".to_owned()]));
+        assert_eq!(
+            (tally.failed, tally.unsupported),
+            (vec!["h/gone: wrong".to_owned()], vec!["h/own: wrong".to_owned()])
+        );
+    }
+
+    #[test]
+    fn one_cut_request_excuses_one_case_where_cases_have_times_only() {
+        let within =
+            |name: &str, from, to| Case { requests: Requests::Within(from, to), ..case(name, Outcome::Failed, &[]) };
+        let cases = [within("g/one", 1_000, 1_011), within("h/two", 1_011, 1_012)];
+        let tally = judge(&cases, &[entry("1", 1_011, "b", "SH", 502)], &[kill()]);
+        assert_eq!((tally.cut.as_slice(), tally.failed.len()), (["g/one".to_owned()].as_slice(), 1));
+    }
+
+    #[test]
+    fn a_case_is_made_good_when_it_passes_as_often_as_before() {
+        let passed = |names: &[&str]| {
+            let mut passed = Passed::default();
+            passed.note(&names.iter().map(|name| case(name, Outcome::Passed, &[])).collect::<Vec<_>>());
+            passed
+        };
+        let whole = passed(&["g/head", "g/head", "g/pull"]);
+        assert_eq!(passed(&["g/head", "g/pull"]).lacks(&whole), ["g/head"]);
+        let mut runs = passed(&["g/head", "g/head"]);
+        assert_eq!(runs.lacks(&whole), ["g/pull"]);
+        runs.note(&[case("g/head", Outcome::Passed, &[]), case("g/pull", Outcome::Passed, &[])]);
+        assert!(runs.lacks(&whole).is_empty(), "the best of the runs counts");
+    }
+}
