@@ -285,8 +285,7 @@ async fn start_floors(
         Arc::clone(&consensus),
         Arc::clone(&net.peers),
     );
-    let floors =
-        Floors { consensus, replication, blobs: Arc::clone(&disk.blobs), peers: Arc::clone(&net.peers) };
+    let floors = Floors { consensus, replication, blobs: Arc::clone(&disk.blobs), peers: Arc::clone(&net.peers) };
     let registry = Registry::start(config.registry.clone(), floors.clone());
     net.answer(&floors, &registry);
     if local.id == NodeId(1) {

@@ -58,7 +58,7 @@ async fn thousands_of_idle_and_slow_clients_leave_others_served() -> Result<()> 
         cluster.registry(reader).pull_and_compare("crowd/app", "v1", &image).await?;
     }
     let grown = memory_kib(&node, "VmRSS")?.saturating_sub(before);
-    println!("{IDLE} idle and {SLOW} slow connections: {} MiB more", grown / 1024);
+    eprintln!("{IDLE} idle and {SLOW} slow connections: {} MiB more", grown / 1024);
     assert!(grown < (IDLE + SLOW) as u64 * IDLE_KIB, "{grown} KiB for {IDLE} idle connections");
     drop(idle);
     slow.shutdown().await;
@@ -89,7 +89,7 @@ async fn memory_is_bounded_while_sixty_four_uploads_run_through_another_node() -
     assert_eq!(last.pull(&other, "crowd/layers", async |_| {}).await?, Pulled::Whole);
     for node in [&owner, &other] {
         let peak = memory_kib(node, "VmHWM")? / 1024;
-        println!("{}: peak {peak} MiB with {UPLOADS} uploads of {mib} MiB", node.name);
+        eprintln!("{}: peak {peak} MiB with {UPLOADS} uploads of {mib} MiB", node.name);
         let bound = BASE_MIB + UPLOADS * UPLOAD_MIB;
         assert!(peak < bound, "{} peaked at {peak} MiB, the bound is {bound}", node.name);
     }

@@ -86,7 +86,7 @@ impl Push {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gibibyte_arrives_though_ten_connections_are_cut_and_its_node_is_killed() -> Result<()> {
     const SEED: u64 = 11;
-    println!("seed {SEED}");
+    eprintln!("seed {SEED}");
     let mut dice = StdRng::seed_from_u64(SEED);
     let mut cluster = Cluster::start(Options::default()).await?;
     let addresses: Vec<String> = cluster.nodes().iter().map(|node| node.registry.clone()).collect();
@@ -123,7 +123,7 @@ async fn a_gibibyte_arrives_though_ten_connections_are_cut_and_its_node_is_kille
     assert_eq!(done.status(), 201, "{}", done.text().await?);
 
     let again = push.sent - blob.size();
-    println!("{} MiB were sent again for {CUTS} cuts and a kill, in chunks of {} MiB", again / MIB, CHUNK / MIB);
+    eprintln!("{} MiB were sent again for {CUTS} cuts and a kill, in chunks of {} MiB", again / MIB, CHUNK / MIB);
     assert!(again <= (CUTS as u64 + 1) * CHUNK, "{again} bytes were sent again");
     cluster.wait_ready(0).await?;
     for node in cluster.nodes() {

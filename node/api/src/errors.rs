@@ -126,7 +126,9 @@ fn registry(error: &RegistryError) -> Answer {
         E::BlobUnknown { .. } => Answer::new(StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
         E::UploadUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
         E::ManifestInvalid(error) => Answer::new(StatusCode::BAD_REQUEST, error.code()),
-        E::ManifestTooLarge { .. } | E::BlobTooLarge { .. } => Answer::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
+        E::ManifestTooLarge { .. } | E::BlobTooLarge { .. } => {
+            Answer::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid)
+        }
         E::TooMany { .. } => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
         E::ChildrenUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::ManifestBlobUnknown),
         E::DigestMismatch { .. } => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),

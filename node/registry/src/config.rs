@@ -133,6 +133,8 @@ pub enum PartitionContract {
 pub struct Reads {
     /// How long a tag read or a list waits for the leader's confirmation, in milliseconds.
     pub linearizable_timeout_ms: u64,
+    /// How long a pull waits for a holder of its blob while none can be reached, in milliseconds; then 503.
+    pub holder_wait_ms: u64,
     /// What it gets when that fails.
     pub without_leader: PartitionContract,
     /// How far this node's state may lag behind what it knows to be committed before `/readyz` takes it out, in log
@@ -150,6 +152,7 @@ impl Default for Reads {
             without_leader: PartitionContract::default(),
             ready_lag_entries: 10_000,
             ready_wait_ms: 10_000,
+            holder_wait_ms: 5_000,
         }
     }
 }

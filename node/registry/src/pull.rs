@@ -1,6 +1,7 @@
 //! Manifests and blobs, by tag and by digest (design, sections 6 and 8).
 
 use crate::clock::Stale;
+use crate::config::ms;
 use crate::error::RegistryError;
 use crate::fresh::Confirmed;
 use crate::registry::Registry;
@@ -11,6 +12,11 @@ use portolan_meta::query;
 use portolan_oci::{ByteRange, Digest, Reference, RepoName, Tag};
 use portolan_replication::{OpenError, ReadError, Source};
 use std::ops::Range;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How often holders of which none can be reached are looked for again.
+const HOLDER_PAUSE: Duration = Duration::from_millis(200);
 
 /// A manifest, verbatim.
 #[derive(Clone, Debug)]
@@ -97,7 +103,8 @@ impl Registry {
         }
     }
 
-    /// Opens a blob that the repository shows, or a range of it, wherever its bytes are.
+    /// Opens a blob that the repository shows, or a range of it, wherever its bytes are. While no holder can be reached,
+    /// one is waited for, for `reads.holder_wait_ms`: a node that restarts is back sooner than most clients would be.
     ///
     /// # Errors
     /// `BlobUnknown`, `RangeUnsatisfiable`, `Unreachable`, `NotConfirmed`, or what the floors below report.
@@ -111,7 +118,16 @@ impl Registry {
         let range = range
             .map(|range| range.resolve(size).map_err(|_| RegistryError::RangeUnsatisfiable { size }))
             .transpose()?;
-        let body = self.floors.replication.open(digest, range).await.map_err(|error| match error {
+        let until = Instant::now() + ms(self.config.reads.holder_wait_ms);
+        let opened = loop {
+            match self.floors.replication.open(digest, range.clone()).await {
+                Err(OpenError::Unreachable { .. }) if Instant::now() + HOLDER_PAUSE < until => {
+                    sleep(HOLDER_PAUSE).await;
+                }
+                opened => break opened,
+            }
+        };
+        let body = opened.map_err(|error| match error {
             OpenError::NotFound => RegistryError::blob_unknown(repo, *digest),
             OpenError::Unreachable { asked } => {
                 tracing::warn!(%digest, asked, "no holder of the blob can be reached");
