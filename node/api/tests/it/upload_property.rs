@@ -140,7 +140,7 @@ fn leftovers(server: &Server) -> Vec<String> {
 #[tokio::test]
 async fn any_sequence_of_upload_calls_ends_in_the_exact_blob_or_in_nothing() {
     let seed: u64 = std::env::var("PORTOLAN_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20);
-    println!("PORTOLAN_SEED={seed}");
+    eprintln!("PORTOLAN_SEED={seed}");
     let uploads = Uploads { session_ttl_ms: LIFETIME_MS, sweep_interval_ms: 100, ..Uploads::default() };
     let registry = Config { uploads, ..Config::default() };
     let server = Server::with(Setup { nodes: NODES as u64, registry, ..Setup::default() }).await;
@@ -150,7 +150,7 @@ async fn any_sequence_of_upload_calls_ends_in_the_exact_blob_or_in_nothing() {
     }
     let stored = ended.iter().filter(|end| end.stored.is_some()).count();
     let open = ended.iter().filter(|end| end.open).count();
-    println!("{SEQUENCES} sequences: {stored} stored, {open} left open, the others cancelled");
+    eprintln!("{SEQUENCES} sequences: {stored} stored, {open} left open, the others cancelled");
     assert!(stored > 3 && open > 3 && stored + open < ended.len(), "a seed that tries every end");
 
     let deadline = Instant::now() + Duration::from_millis(LIFETIME_MS * 4);
