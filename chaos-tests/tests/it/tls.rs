@@ -20,6 +20,7 @@ const LOOK_MS: u64 = 200;
 struct Node {
     folder: TempDir,
     public: String,
+    ops: Registry,
     child: Child,
 }
 
@@ -29,9 +30,9 @@ fn have_programs(test: &str) -> bool {
 }
 
 /// Makes the public port a certificate that signs itself, as `NAME.pem` and `NAME.key`; the name is its subject.
-async fn public_certificate(folder: &Path, name: &str) -> Result<()> {
+async fn public_certificate(folder: &Path, name: &str, days: u32) -> Result<()> {
     let make = format!(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN={name} \
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days {days} -subj /CN={name} \
          -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
          -keyout {name}.key -out {name}.pem"
     );
@@ -96,7 +97,7 @@ impl Node {
             if answer.status().is_success() { Ok(()) } else { Err(answer.status().to_string()) }
         })
         .await?;
-        Ok(Self { folder, public: ports.public, child })
+        Ok(Self { folder, public: ports.public, ops, child })
     }
 
     /// Starts one with TLS of the pair `tls.pem` and `tls.key` in its folder.
@@ -134,6 +135,14 @@ impl Node {
         Ok(said.trim().rsplit(' ').next().unwrap_or_default().to_owned())
     }
 
+    /// Until when the public certificate holds, as the metrics tell.
+    async fn certificate_ends(&self) -> Result<f64> {
+        let metrics = self.ops.get("/metrics").await?.text().await?;
+        let name = "portolan_certificate_expiry_timestamp_seconds{certificate=\"public\"} ";
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such metric")?;
+        Ok(value.parse()?)
+    }
+
     async fn is_served(&self, name: &str) -> Result<()> {
         wait::until(name, WITHIN, || async {
             let subject = self.subject().await.map_err(|error| error.to_string())?;
@@ -163,7 +172,7 @@ async fn every_version_of_tls_and_http_that_is_current_is_spoken_and_no_older_on
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
-    public_certificate(folder.path(), "tls").await?;
+    public_certificate(folder.path(), "tls", 9).await?;
     let node = Node::with_tls(folder).await?;
     let (url, plain) = (format!("https://{}/v2/", node.public), format!("http://{}/v2/", node.public));
     let authority = node.path("tls.pem").display().to_string();
@@ -277,11 +286,12 @@ async fn a_renewed_certificate_is_served_and_nobody_is_cut_off() -> Result<()> {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
-    for name in ["tls", "renewed"] {
-        public_certificate(folder.path(), name).await?;
+    for (name, days) in [("tls", 9), ("renewed", 99)] {
+        public_certificate(folder.path(), name, days).await?;
     }
     let node = Node::with_tls(folder).await?;
     node.is_served("tls").await?;
+    let ends = node.certificate_ends().await?;
     let mut held = Held::open(&node).await?;
     assert_eq!(held.get().await?, "HTTP/1.1 200 OK");
     let download = begin_download(&node).await?;
@@ -292,6 +302,8 @@ async fn a_renewed_certificate_is_served_and_nobody_is_cut_off() -> Result<()> {
     node.is_served("renewed").await?;
     assert_eq!(node.says("the public port serves a renewed certificate").await?, 1);
     assert!(node.log()?.contains("valid_until"), "it does not say until when");
+    let longer = node.certificate_ends().await? - ends;
+    assert!((longer / 86_400.0 - 90.0).abs() < 0.01, "the metric tells of {longer} s more");
     assert_eq!(held.get().await?, "HTTP/1.1 200 OK", "a connection from before");
     let url = format!("https://{}/v2/", node.public);
     let authority = node.path("renewed.pem").display().to_string();
@@ -335,7 +347,7 @@ async fn a_pair_that_cannot_be_used_changes_nothing_and_is_said_once() -> Result
     }
     let folder = tempfile::tempdir()?;
     for name in ["tls", "renewed"] {
-        public_certificate(folder.path(), name).await?;
+        public_certificate(folder.path(), name, 9).await?;
     }
     let node = Node::with_tls(folder).await?;
     let refused = "the changed certificate of the public port cannot be used";
@@ -370,7 +382,7 @@ async fn a_secret_that_kubernetes_swaps_is_a_renewed_certificate() -> Result<()>
     let folder = tempfile::tempdir()?;
     // As a secret is mounted: the files are links into `..data`, which is a link to the folder of a generation.
     for name in ["first", "second"] {
-        public_certificate(folder.path(), name).await?;
+        public_certificate(folder.path(), name, 9).await?;
         let generation = folder.path().join(format!("..{name}"));
         std::fs::create_dir(&generation)?;
         for kind in ["pem", "key"] {

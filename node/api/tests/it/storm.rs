@@ -40,8 +40,8 @@ struct Weather {
 
 impl Weather {
     async fn brew() -> Self {
-        let seed = std::env::var("PORTOLAN_CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_260_101);
-        eprintln!("seed {seed} (replay with PORTOLAN_CHAOS_SEED={seed})");
+        let seed = std::env::var("PORTOLAN_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_260_101);
+        eprintln!("seed {seed} (replay with PORTOLAN_SEED={seed})");
         let registry = Config {
             uploads: Uploads { idle_timeout_ms: 200, ..Uploads::default() },
             limits: Limits { header_timeout_ms: 400, blob_bytes: 100_000, ..Limits::default() },
