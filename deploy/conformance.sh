@@ -6,9 +6,8 @@
 #   deploy/conformance.sh          builds what is missing, and runs
 #
 # The suites are built by Go from its module proxy, once, into ~/.cache/portolan/tools. A program that is there already
-# or that is named in PORTOLAN_CONFORMANCE_RELEASE or PORTOLAN_CONFORMANCE_MAIN is taken as it is; a suite that the proxy
-# does not give out is skipped, and the summary says so. Reports stay in PORTOLAN_REPORTS, by default `conformance` in
-# the target folder.
+# or that is named in CONFORMANCE_RELEASE or CONFORMANCE_MAIN is taken as it is; a suite that the proxy does not give out
+# is skipped, and the summary says so. Reports stay in PORTOLAN_REPORTS, by default `conformance` in the target folder.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=deploy/env.sh
@@ -63,8 +62,8 @@ install_missing
 mkdir -p "$tools"
 
 wanted=()
-have_suite conformance-v1.1.1 "${PORTOLAN_CONFORMANCE_RELEASE:-}" "$release" || wanted+=(release)
-have_suite conformance-main "${PORTOLAN_CONFORMANCE_MAIN:-}" "$main" || wanted+=(main)
+have_suite conformance-v1.1.1 "${CONFORMANCE_RELEASE:-}" "$release" || wanted+=(release)
+have_suite conformance-main "${CONFORMANCE_MAIN:-}" "$main" || wanted+=(main)
 if [ "${#wanted[@]}" -gt 0 ] && { find_go || install_go; }; then
     for suite in "${wanted[@]}"; do
         case $suite in

@@ -115,8 +115,8 @@ impl Suite {
     /// Its program, as `deploy/conformance.sh` leaves or names it. Without one, says so.
     pub(crate) fn program(self, test: &str) -> Option<PathBuf> {
         let (variable, file) = match self {
-            Self::Release => ("PORTOLAN_CONFORMANCE_RELEASE", "conformance-v1.1.1"),
-            Self::Main => ("PORTOLAN_CONFORMANCE_MAIN", "conformance-main"),
+            Self::Release => ("CONFORMANCE_RELEASE", "conformance-v1.1.1"),
+            Self::Main => ("CONFORMANCE_MAIN", "conformance-main"),
         };
         let built = || Some(Path::new(&std::env::var_os("HOME")?).join(".cache/portolan/tools").join(file));
         let program = std::env::var_os(variable).map(PathBuf::from).or_else(built).filter(|path| path.is_file());
