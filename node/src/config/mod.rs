@@ -232,4 +232,8 @@ fn check_listeners(settings: &mut Settings, config: Option<&Config>) {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod tests;

@@ -42,11 +42,15 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A text with its control characters escaped: a value of several lines would pass for several problems.
+/// A text as the log may have it: control characters escaped, since a value of several lines would pass for several
+/// problems; and never a key that somebody wrote where the path of its file belongs.
 struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains("-----BEGIN") {
+            return f.write_str("(the content of a PEM file)");
+        }
         self.0.chars().try_for_each(|character| {
             if character.is_control() { write!(f, "{}", character.escape_debug()) } else { f.write_char(character) }
         })
@@ -110,6 +114,16 @@ mod tests {
         assert_eq!(told.lines().count(), 3, "{told}");
         let want = r#"  PORTOLAN_A\u{1b}: node.x\ny = "a\r\u{9b}2J": must not be \0"#;
         assert_eq!(told.lines().nth(1), Some(want));
+    }
+
+    #[test]
+    fn a_key_in_place_of_its_path_is_not_told() {
+        let mut problems = Problems::default();
+        let pem = "\"\"\"\n-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n\"\"\"";
+        let place = Place::Variable("PORTOLAN_PEER_KEY".to_owned());
+        problems.add(place, "peer.key", Some(pem.to_owned()), "must be a path");
+        let want = "PORTOLAN_PEER_KEY: peer.key = (the content of a PEM file): must be a path";
+        assert_eq!(problems.0[0].to_string(), want);
     }
 
     #[test]

@@ -2,4 +2,5 @@
 //! answers within seconds.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod replay;
 mod tidy;
