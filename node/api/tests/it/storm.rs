@@ -1,5 +1,6 @@
 //! A storm of malformed requests: whatever a client sends, the fault is never the registry's, and it goes on serving.
 
+mod dice;
 mod grammar;
 mod manifests;
 
@@ -233,9 +234,4 @@ async fn do_to_one(client: &Client, deed: usize, manifest: Vec<u8>) -> u16 {
         _ => client.send("POST", &format!("/v2/b/blobs/uploads/?mount={layer}&from=a")).await,
     };
     answer.status().as_u16()
-}
-
-/// One of some things.
-fn pick<'l, T: ?Sized>(random: &mut StdRng, list: &[&'l T]) -> &'l T {
-    list[random.random_range(0..list.len())]
 }

@@ -1,6 +1,6 @@
 //! Requests put together from nasty pieces.
 
-use super::pick;
+use super::dice::pick;
 use rand::{Rng, RngCore, rngs::StdRng};
 
 /// What exists on the server.

@@ -1,7 +1,7 @@
 //! Manifests put together from nasty pieces.
 
+use super::dice::pick;
 use super::grammar::Known;
-use super::pick;
 use crate::support::{IMAGE, INDEX, descriptor};
 use rand::{Rng, rngs::StdRng};
 use serde_json::{Value, json};
