@@ -3,6 +3,7 @@
 use portolan_chaos_tests::Result;
 use portolan_chaos_tests::balancer::REQUEST_HEADER;
 use serde::Deserialize;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -81,8 +82,18 @@ pub(crate) enum Outcome {
 pub(crate) enum Requests {
     /// Those with these ids.
     Named(Vec<String>),
-    /// Those within this time, in milliseconds since 1970: the suite sends one request after the other.
+    /// Those that are no other case's and lie within this time, in milliseconds since 1970.
     Within(i64, i64),
+}
+
+impl Requests {
+    /// The ids, where it has them.
+    pub(crate) fn ids(&self) -> &[String] {
+        match self {
+            Self::Named(ids) => ids,
+            Self::Within(..) => &[],
+        }
+    }
 }
 
 /// One case of a suite.
@@ -219,9 +230,12 @@ struct Failure {
 
 fn release_cases(folder: &Path) -> Result<Vec<Case>> {
     let reports: Vec<Report> = serde_json::from_slice(&std::fs::read(folder.join("report.json"))?)?;
+    let page = std::fs::read(folder.join("report.html"))?;
+    let mut answered = answered_by_case(&String::from_utf8_lossy(&page));
     let mut cases = Vec::new();
     // Ginkgo counts its own writing of reports as well.
-    for spec in reports.into_iter().flat_map(|report| report.spec_reports).filter(|spec| spec.leaf_node_type == "It") {
+    let specs = reports.into_iter().flat_map(|report| report.spec_reports).filter(|spec| spec.leaf_node_type == "It");
+    for (number, spec) in specs.enumerate() {
         let within = (epoch_ms(&spec.start_time)?, epoch_ms(&spec.end_time)?);
         let outcome = match spec.state.as_str() {
             "passed" => Outcome::Passed,
@@ -236,7 +250,7 @@ fn release_cases(folder: &Path) -> Result<Vec<Case>> {
             group: containers.get(1).cloned().unwrap_or_default(),
             outcome,
             detail: spec.failure.map(|failure| failure.message).unwrap_or_default(),
-            requests: Requests::Within(within.0, within.1),
+            requests: answered.remove(&number).map_or(Requests::Within(within.0, within.1), Requests::Named),
         });
     }
     // The suite passes over some lacks with a word in its output.
@@ -244,6 +258,17 @@ fn release_cases(folder: &Path) -> Result<Vec<Case>> {
         return Err("it says that something is not supported".into());
     }
     Ok(cases)
+}
+
+/// The balancer's ids in what v1.1.1's page tells of each case's requests, by the case's place in the order of running.
+/// Of two cases of one name below one heading the page has lost the first.
+fn answered_by_case(page: &str) -> HashMap<usize, Vec<String>> {
+    let boxes = page.split("<div id=\"output-box-").skip(1).filter_map(|rest| rest.split_once('"'));
+    let numbered = boxes.filter_map(|(number, output)| Some((number.parse().ok()?, output)));
+    let mark = format!("{REQUEST_HEADER}: ");
+    let ids =
+        |output: &str| output.lines().filter_map(|line| Some(line.trim().strip_prefix(&mark)?.to_owned())).collect();
+    numbered.map(|(number, output)| (number, ids(output))).collect()
 }
 
 /// Milliseconds since 1970 of `2026-11-21T14:24:31.340483123Z`.
@@ -328,4 +353,13 @@ fn times_of_a_report_are_told_in_milliseconds() -> Result<()> {
 fn a_case_of_main_names_its_requests() {
     let output = "Headers:\n        X-Balancer-Request: [6ba7-1]\n      Date: [x]\n   X-Balancer-Request: [6ba7-2]\n";
     assert_eq!(answered(output), ["6ba7-1", "6ba7-2"]);
+}
+
+#[test]
+fn a_case_of_the_release_names_its_requests_by_its_place() {
+    let page = "<div id=\"output-box-7-button\" class=\"toggle\">+</div>\n<div id=\"output-box-7\" style=\"\">\n\
+                \tX-Balancer-Request: 6ba7-1\n\tX-Balancer-Request: 6ba7-2\n</div>\n<div id=\"output-box-8\">none</div>";
+    let found = answered_by_case(page);
+    assert_eq!(found.len(), 2);
+    assert_eq!((found[&7].as_slice(), found[&8].len()), (["6ba7-1".to_owned(), "6ba7-2".to_owned()].as_slice(), 0));
 }

@@ -80,10 +80,8 @@ impl Tally {
 
 /// How each case of a run ended, by what the balancer saw. Without a balancer there is nothing to excuse.
 pub(crate) fn judge(cases: &[Case], entries: &[Entry], kills: &[Kill]) -> Tally {
-    let mut claimed = HashSet::new();
-    let mut own_of = |case: &Case| -> Vec<&Entry> {
-        entries.iter().filter(|entry| asked(&case.requests, entry) && claimed.insert(entry.id.as_str())).collect()
-    };
+    let named: HashSet<&str> = cases.iter().flat_map(|case| case.requests.ids()).map(String::as_str).collect();
+    let own_of = |case: &Case| entries.iter().filter(|entry| asked(&case.requests, entry, &named)).collect();
     let all: Vec<(&Case, Vec<&Entry>)> = cases.iter().map(|case| (case, own_of(case))).collect();
     let mut tally = Tally::default();
     let mut spoilt = HashSet::new();
@@ -123,11 +121,14 @@ fn follows(case: &Case, own: &[&Entry], all: &[(&Case, Vec<&Entry>)], spoilt: &H
     spoilt.contains(case.group.as_str()) || own.iter().any(|entry| kept(entry))
 }
 
-fn asked(requests: &Requests, entry: &Entry) -> bool {
+/// Whether a request is a case's; `named` are the ids that cases name.
+fn asked(requests: &Requests, entry: &Entry, named: &HashSet<&str>) -> bool {
     match requests {
         Requests::Named(ids) => ids.contains(&entry.id),
         // Both clocks are cut to whole milliseconds.
-        Requests::Within(start, end) => entry.start_ms() + 1 >= *start && entry.end_ms <= *end + 1,
+        Requests::Within(start, end) => {
+            entry.start_ms() + 1 >= *start && entry.end_ms <= *end + 1 && !named.contains(entry.id.as_str())
+        }
     }
 }
 
@@ -262,12 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn one_cut_request_excuses_one_case_where_cases_have_times_only() {
-        let within =
-            |name: &str, from, to| Case { requests: Requests::Within(from, to), ..case(name, Outcome::Failed, &[]) };
-        let cases = [within("g/one", 1_000, 1_011), within("h/two", 1_011, 1_012)];
-        let tally = judge(&cases, &[entry("1", 1_011, "b", "SH", 502)], &[kill()]);
-        assert_eq!((tally.cut.as_slice(), tally.failed.len()), (["g/one".to_owned()].as_slice(), 1));
+    fn a_case_that_has_a_time_only_is_not_excused_by_the_request_of_another() {
+        let timed = Case { requests: Requests::Within(1_000, 1_011), ..case("g/one", Outcome::Failed, &[]) };
+        let entries = [entry("1", 1_011, "b", "SH", 502)];
+        let alone = judge(std::slice::from_ref(&timed), &entries, &[kill()]);
+        assert_eq!((alone.cut.len(), alone.failed.len()), (1, 0));
+        let both = judge(&[timed, case("h/two", Outcome::Failed, &["1"])], &entries, &[kill()]);
+        assert_eq!((both.cut, both.failed.len()), (vec!["h/two".to_owned()], 1));
     }
 
     #[test]
