@@ -4,6 +4,7 @@
 #   need_build               the same for everything that a build needs; checks the Rust toolchain
 #   need_go_tool NAME MODULE@VERSION   remembers a program written in Go that is missing: `cmd/NAME` of that module
 #   install_missing          installs what is missing, or says what a person has to install
+#   install_schemathesis     a Python program of the tests, in an environment of its own
 #   run_here COMMAND ...     runs a command that stops when this script is told to stop
 #
 # Build output lies outside the checkout, so that a second clone reuses the compiled RocksDB: CARGO_TARGET_DIR, by
@@ -183,6 +184,21 @@ need_component() {
     fi
     echo "== installing: $2 (rustup)"
     rustup component add "$2" || exit 1
+}
+
+# install_schemathesis: what asks the admin API whatever its description allows; from PyPI, pinned with all that it
+# imports, into an environment of its own. When it cannot be had its test is skipped, and the summary says so.
+install_schemathesis() {
+    local home="$tools/schemathesis" pins=chaos-tests/schemathesis.txt
+    if [ -x "$home/bin/schemathesis" ] && cmp -s "$pins" "$home/pins"; then return 0; fi
+    echo "== installing: $(grep '^schemathesis==' "$pins") (PyPI)"
+    rm -rf "$home"
+    if python3 -m venv "$home" && "$home/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$pins"; then
+        cp "$pins" "$home/pins"
+    else
+        rm -rf "$home"
+        echo "could not install schemathesis; the test that wants it will be skipped" >&2
+    fi
 }
 
 # run_here: Ctrl-C reaches the command from the terminal; SIGTERM and SIGHUP are passed on. Either way its end is

@@ -29,7 +29,9 @@ case " ${*:-clients} " in
         need_go_tool cosign github.com/sigstore/cosign/v3@v3.1.3
         ;;
 esac
+python3 -c 'import ensurepip' 2>/dev/null || missing_packages+=(python3-venv)
 install_missing
+install_schemathesis
 need_component fmt rustfmt
 need_component clippy clippy
 
