@@ -144,8 +144,9 @@ fn briefly(error: &serde_json::Error) -> String {
     format!("{head} … {tail}")
 }
 
-/// The fields that decide. A field that stands there twice is an error of the parser, so that no client can read
-/// another manifest in the same bytes.
+/// The fields that decide. A field that stands there twice is an error of the parser: clients would differ in which of
+/// the two they read. (Those that ignore the case of names may still read another manifest; image-spec forbids to refuse
+/// fields that are not known.)
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Fields {
