@@ -49,7 +49,7 @@ impl Weather {
             ..Config::default()
         };
         let server = Server::with(Setup { registry, ..Setup::default() }).await;
-        let client = server.client(1);
+        let client = server.hasty_client(1);
         let (image, _) = client.push_image("a", "t", 1).await;
         let blob = client.push_blob("a", b"abc").await;
         let mut sessions = Vec::new();
@@ -72,7 +72,7 @@ impl Weather {
     async fn calm(self) {
         let faults = self.server.cluster.registry(1).traffic().faults();
         assert_eq!(faults, 0, "answers with 5xx (the log names them)");
-        let client = self.server.client(1);
+        let client = self.server.hasty_client(1);
         let (digest, bytes) = client.push_image("after", "storm", 99).await;
         assert_eq!(client.get("/v2/after/manifests/storm").await.bytes().await.unwrap(), bytes);
         let layer = random(99, 3000);
@@ -153,7 +153,7 @@ async fn converse(port: SocketAddr, bytes: &[u8]) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_manifest_is_answered_with_a_fault() {
     let weather = Weather::brew().await;
-    let client = weather.server.client(1);
+    let client = weather.server.hasty_client(1);
     client.push_blob("a", b"{}").await;
     let mut random = StdRng::seed_from_u64(weather.seed);
     let pushes: Vec<_> = (0..MANIFESTS).map(|_| manifests::push(&mut random, &weather.known)).collect();
@@ -185,7 +185,7 @@ async fn no_manifest_is_answered_with_a_fault() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_clients_do_to_one_thing_at_once_is_no_fault() {
     let weather = Weather::brew().await;
-    let client = weather.server.client(1);
+    let client = weather.server.hasty_client(1);
     client.push_blob("a", b"{}").await;
     // One that travels in the log, and one that goes ahead of its own put in parts.
     let manifests = [10, 300_000].map(|length| {

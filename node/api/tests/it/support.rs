@@ -89,6 +89,13 @@ impl Server {
         Client { base: format!("http://{}", self.ports(node).public), http: reqwest::Client::new() }
     }
 
+    /// A client that keeps no connection: where idle ones are closed soon, a kept one may be closed just as the next
+    /// request goes over it.
+    pub(crate) fn hasty_client(&self, node: usize) -> Client {
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a plain client");
+        Client { http, ..self.client(node) }
+    }
+
     pub(crate) async fn ops(&self, node: usize, path: &str) -> (StatusCode, String) {
         let response = reqwest::get(format!("http://{}{path}", self.ports(node).ops)).await.expect("the port answers");
         (response.status(), response.text().await.expect("a text"))
