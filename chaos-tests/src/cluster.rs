@@ -39,6 +39,18 @@ pub struct Node {
     pub data: PathBuf,
 }
 
+impl Node {
+    /// A figure of its process, in KiB: `VmRSS`, `VmHWM` or another line of `/proc/PID/status`.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn memory_kib(&self, name: &str) -> crate::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let line = status.lines().find(|line| line.split(':').next() == Some(name)).ok_or("no such line")?;
+        Ok(line.split_whitespace().nth(1).ok_or("no figure")?.parse()?)
+    }
+}
+
 #[derive(Deserialize)]
 struct Ready {
     nodes: Vec<Node>,

@@ -2,9 +2,8 @@
 
 use portolan_chaos_tests::Result;
 use portolan_chaos_tests::big::{Big, Pulled};
-use portolan_chaos_tests::cluster::{Cluster, Node, Options};
+use portolan_chaos_tests::cluster::{Cluster, Options};
 use portolan_chaos_tests::image::Image;
-use std::fs;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -20,18 +19,11 @@ const IDLE_KIB: u64 = 24;
 const BASE_MIB: u64 = 120;
 const UPLOAD_MIB: u64 = 4;
 
-/// A line of `/proc/PID/status` in KiB.
-fn memory_kib(node: &Node, name: &str) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", node.pid))?;
-    let line = status.lines().find(|line| line.starts_with(name)).ok_or("no such line")?;
-    Ok(line.split_whitespace().nth(1).ok_or("no figure")?.parse()?)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_idle_and_slow_clients_leave_others_served() -> Result<()> {
     let mut cluster = Cluster::start(Options::default()).await?;
     let node = cluster.nodes()[0].clone();
-    let before = memory_kib(&node, "VmRSS")?;
+    let before = node.memory_kib("VmRSS")?;
     let mut idle = Vec::new();
     for _ in 0..IDLE {
         idle.push(TcpStream::connect(&node.registry).await?);
@@ -57,7 +49,7 @@ async fn thousands_of_idle_and_slow_clients_leave_others_served() -> Result<()> 
     for reader in [0, 2] {
         cluster.registry(reader).pull_and_compare("crowd/app", "v1", &image).await?;
     }
-    let grown = memory_kib(&node, "VmRSS")?.saturating_sub(before);
+    let grown = node.memory_kib("VmRSS")?.saturating_sub(before);
     eprintln!("{IDLE} idle and {SLOW} slow connections: {} MiB more", grown / 1024);
     assert!(grown < (IDLE + SLOW) as u64 * IDLE_KIB, "{grown} KiB for {IDLE} idle connections");
     drop(idle);
@@ -88,7 +80,7 @@ async fn memory_is_bounded_while_sixty_four_uploads_run_through_another_node() -
     let last = last.ok_or("no upload")?;
     assert_eq!(last.pull(&other, "crowd/layers", async |_| {}).await?, Pulled::Whole);
     for node in [&owner, &other] {
-        let peak = memory_kib(node, "VmHWM")? / 1024;
+        let peak = node.memory_kib("VmHWM")? / 1024;
         eprintln!("{}: peak {peak} MiB with {UPLOADS} uploads of {mib} MiB", node.name);
         let bound = BASE_MIB + UPLOADS * UPLOAD_MIB;
         assert!(peak < bound, "{} peaked at {peak} MiB, the bound is {bound}", node.name);

@@ -3,20 +3,11 @@
 use portolan_chaos_tests::big::{Big, Pulled};
 use portolan_chaos_tests::cluster::{Cluster, Options};
 use portolan_chaos_tests::{Result, wait};
-use std::fs;
 use std::time::Duration;
 
 const SIZE_MIB: u64 = 2048;
 const LIMIT_MIB: u64 = 150;
 const REPO: &str = "flat/memory";
-
-/// Peak resident memory of a process, in MiB.
-fn peak_mib(pid: i32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).ok_or("no VmHWM")?;
-    let kib: u64 = line.split_whitespace().nth(1).ok_or("no figure")?.parse()?;
-    Ok(kib / 1024)
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_is_flat_while_two_gibibytes_are_pushed_and_pulled() -> Result<()> {
@@ -31,7 +22,7 @@ async fn memory_is_flat_while_two_gibibytes_are_pushed_and_pulled() -> Result<()
             .await?;
     }
     for node in cluster.nodes() {
-        let peak = peak_mib(node.pid)?;
+        let peak = node.memory_kib("VmHWM")? / 1024;
         eprintln!("{}: peak {peak} MiB", node.name);
         assert!(peak < LIMIT_MIB, "{} peaked at {peak} MiB", node.name);
     }
