@@ -33,7 +33,7 @@ pub struct Uploads {
     /// How long a request for a session waits for the node that owns it when that node is down, in milliseconds, before
     /// its body is read; then 503.
     pub owner_wait_ms: u64,
-    /// How many bytes of a forwarded body are kept, so that an owner that restarts meanwhile gets them again without the
+    /// Up to how many bytes a forwarded body is kept, so that an owner that restarts meanwhile gets it again without the
     /// client's help.
     pub replay_bytes: usize,
     /// How long an uploaded or mounted blob stays visible before a manifest refers to it, in milliseconds.

@@ -97,7 +97,7 @@ impl Registry {
     }
 
     /// Hands a request to the session's owner. One that cannot be reached is waited for, for `uploads.owner_wait_ms`;
-    /// one that is lost on the way is asked again, as long as what it took of the body is still here.
+    /// one that is lost on the way is asked again when the body is short and the client still there.
     async fn forward(
         &self,
         repo: &RepoName,
@@ -117,10 +117,11 @@ impl Registry {
                         let start = *begun.get_or_insert(sending.length());
                         match send(sending, id, start, &body).await? {
                             Some(reply) => reply,
-                            None => {
+                            None if body.gather(self.config.uploads.idle_timeout_ms).await? => {
                                 call.action = from_where_it_stands(action);
                                 continue;
                             }
+                            None => return Err(RegistryError::OwnerAway(id.node)),
                         }
                     }
                 };

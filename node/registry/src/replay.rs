@@ -1,6 +1,7 @@
-//! The body of a request for another node's session: its beginning is kept while it goes out, so that an owner that is
-//! lost and comes back gets what it lacks without the client's help.
+//! The body of a request for another node's session: a short one is kept while it goes out, so that an owner that is lost
+//! and comes back gets what it lacks without the client's help.
 
+use crate::error::{BodyError, RegistryError};
 use crate::pour::UploadBody;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -8,12 +9,12 @@ use futures::stream::{self, BoxStream};
 use portolan_peer::{BrokenOff, ForwardedBody};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// How long a connection that was lost may take to let go of the body it was sending.
 const LETTING_GO: Duration = Duration::from_secs(5);
 
-/// A body that can be sent again as long as not too much of it was sent.
+/// A body that can be sent again if it is short.
 pub(crate) struct Replay(Arc<Mutex<State>>);
 
 struct State {
@@ -23,20 +24,43 @@ struct State {
     limit: usize,
     /// Whether it can be sent (again).
     usable: bool,
+    /// Whether all of it is in `sent`.
+    ended: bool,
 }
 
 impl Replay {
     /// Keeps at most `limit` bytes of the body.
     pub(crate) fn new(body: UploadBody, limit: usize) -> Self {
         let rest = body.map(|piece| piece.map_err(|_| BrokenOff)).boxed();
-        Self(Arc::new(Mutex::new(State { rest, sent: BytesMut::new(), limit, usable: true })))
+        Self(Arc::new(Mutex::new(State { rest, sent: BytesMut::new(), limit, usable: true, ended: false })))
+    }
+
+    /// Takes the rest of the body from the client, before it is sent again. A client that went away shows by that: it may
+    /// be writing somewhere else already, and must not be taken its session by a request that it has given up. `false`
+    /// when the body is too long to be sent again.
+    ///
+    /// # Errors
+    /// `Body`: the client is gone; `Idle`: it sends nothing for `idle_ms`.
+    pub(crate) async fn gather(&self, idle_ms: u64) -> Result<bool, RegistryError> {
+        let Some(mut state) = self.released().await else { return Ok(false) };
+        while state.usable && !state.ended {
+            let piece = tokio::time::timeout(Duration::from_millis(idle_ms), state.next()).await;
+            if let Some(Err(gone)) = piece.map_err(|_| RegistryError::Idle { idle_ms })? {
+                return Err(RegistryError::Body(BodyError(Box::new(gone))));
+            }
+        }
+        Ok(state.usable)
+    }
+
+    /// The state, once whoever sent the body before has let go of it.
+    async fn released(&self) -> Option<OwnedMutexGuard<State>> {
+        tokio::time::timeout(LETTING_GO, Arc::clone(&self.0).lock_owned()).await.ok()
     }
 
     /// The body without its first `skip` bytes, to be sent now; `None` when it cannot be sent (again): too much went
     /// out before, or the client went away meanwhile.
     pub(crate) async fn body(&self, skip: u64) -> Option<ForwardedBody> {
-        // Whoever sent it before holds it until its connection is really gone.
-        let state = tokio::time::timeout(LETTING_GO, Arc::clone(&self.0).lock_owned()).await.ok()?;
+        let state = self.released().await?;
         if !state.usable {
             return None;
         }
@@ -51,7 +75,13 @@ impl Replay {
 
 impl State {
     async fn next(&mut self) -> Option<Result<Bytes, BrokenOff>> {
-        let piece = self.rest.next().await?;
+        if self.ended {
+            return None;
+        }
+        let Some(piece) = self.rest.next().await else {
+            self.ended = true;
+            return None;
+        };
         match &piece {
             Ok(bytes) if self.usable && self.sent.len() + bytes.len() <= self.limit => {
                 self.sent.extend_from_slice(bytes);
@@ -70,7 +100,7 @@ impl State {
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::Replay;
-    use crate::error::BodyError;
+    use crate::error::{BodyError, RegistryError};
     use bytes::Bytes;
     use futures::StreamExt;
     use futures::stream::iter;
@@ -108,5 +138,25 @@ mod tests {
         let broken = of(&[Some("abc"), None], 5);
         assert_eq!(take(&broken, 0, 9).await.unwrap(), "abc");
         assert_eq!(take(&broken, 0, 9).await, None);
+    }
+
+    #[tokio::test]
+    async fn the_rest_is_taken_before_anything_is_sent_again() {
+        let short = of(&[Some("abc"), Some("d"), Some("e")], 5);
+        assert_eq!(take(&short, 0, 1).await.unwrap(), "abc");
+        assert!(short.gather(1_000).await.unwrap());
+        assert_eq!(take(&short, 2, 9).await.unwrap(), "cde");
+        assert!(short.gather(1_000).await.unwrap(), "as often as it takes");
+
+        let long = of(&[Some("abc"), Some("def"), None], 5);
+        assert_eq!(take(&long, 0, 1).await.unwrap(), "abc");
+        assert!(!long.gather(1_000).await.unwrap());
+
+        let gone = of(&[Some("abc"), None], 5);
+        assert_eq!(take(&gone, 0, 1).await.unwrap(), "abc");
+        assert!(matches!(gone.gather(1_000).await, Err(RegistryError::Body(_))));
+
+        let silent = Replay::new(futures::stream::pending().boxed(), 5);
+        assert!(matches!(silent.gather(10).await, Err(RegistryError::Idle { idle_ms: 10 })));
     }
 }
