@@ -294,7 +294,9 @@ impl Peers {
     }
 
     /// Hands a client's request for an upload session to the session's owner, and awaits its first word: an answer, or
-    /// that it wants the body. Until then nothing of the body was read, so that any error may be tried again.
+    /// that it wants the body. Until then nothing of the body was read, so that an error may be tried again, but not one
+    /// of patience (`Deadline` after `open`): the request may only be late, behind the bodies of others, and would come
+    /// after the one that replaced it.
     ///
     /// # Errors
     /// See [`PeerError`].
@@ -309,7 +311,7 @@ impl Peers {
         let client = UploadsClient::new(self.stub(target, Lane::Bulk)?);
         let mut client = client.max_decoding_message_size(limit).max_encoding_message_size(limit);
         let (outgoing, frames) = Outgoing::of(call, config.chunk_bytes);
-        let answers = bounded("forward_upload", open.min(config.open_timeout()), client.forward(frames)).await?;
+        let answers = bounded("forward_upload", open, client.forward(frames)).await?;
         let ms = Duration::from_millis;
         let (turn, finish) = (ms(config.upload_turn_timeout_ms), ms(config.upload_finish_timeout_ms));
         outgoing.first(answers.boxed(), turn, finish).await

@@ -157,11 +157,11 @@ impl Registry {
                 }
                 Err(error) => error,
             };
-            if left <= PAUSE {
+            if left <= PAUSE || error == PeerError::Deadline {
                 tracing::warn!(session = %id, %error, "the owner of an upload cannot be reached");
                 return Err(RegistryError::OwnerAway(id.node));
             }
-            lost |= matches!(error, PeerError::Unreachable(_) | PeerError::Deadline);
+            lost |= matches!(error, PeerError::Unreachable(_));
             sleep(PAUSE).await;
         }
     }
