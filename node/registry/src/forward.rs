@@ -33,7 +33,7 @@ impl Registry {
         if id.node == self.node {
             return self.status_here(repo, id).await;
         }
-        self.forward(repo, id, UploadAction::Status, None).await
+        self.forward(repo, id, UploadAction::Status, &Replay::none(), &mut None).await
     }
 
     /// Appends a chunk. When it fails half way, the session keeps the bytes that arrived.
@@ -51,7 +51,8 @@ impl Registry {
         if id.node == self.node {
             return self.append_here(repo, id, chunk, body).await;
         }
-        self.forward(repo, id, UploadAction::Append(chunk), Some(body)).await
+        let body = Replay::new(body, self.config.uploads.replay_bytes);
+        self.forward(repo, id, UploadAction::Append(chunk), &body, &mut None).await
     }
 
     /// Appends what comes and makes the session a blob that the repository shows. After `NoQuorum` the session keeps
@@ -68,11 +69,35 @@ impl Registry {
         chunk: Chunk,
         body: UploadBody,
     ) -> Result<(), RegistryError> {
-        let result = if id.node == self.node {
-            self.finish_here(repo, id, digest, chunk, body).await
-        } else {
-            self.forward(repo, id, UploadAction::Finish { digest, chunk }, Some(body)).await.map(|_| ())
-        };
+        if id.node == self.node {
+            let result = self.finish_here(repo, id, digest, chunk, body).await;
+            return self.unless_shown(repo, digest, result).await;
+        }
+        let body = Replay::new(body, self.config.uploads.replay_bytes);
+        let mut begun = None;
+        let action = UploadAction::Finish { digest, chunk };
+        let result = self.forward(repo, id, action, &body, &mut begun).await.map(|_| ());
+        match self.unless_shown(repo, digest, result).await {
+            // The owner died between making the file a blob and committing it, and knows the session no more. All of the
+            // blob was in this request.
+            Err(error @ RegistryError::UploadUnknown(_)) if begun == Some(0) => match body.whole().await {
+                Some(body) => {
+                    let body = body.map(|piece| piece.map_err(|gone| BodyError(Box::new(gone)))).boxed();
+                    self.upload_whole(repo, digest, Chunk::default(), body).await
+                }
+                None => Err(error),
+            },
+            other => other,
+        }
+    }
+
+    /// What became of a finish, when its session is gone or away and the repository may show the blob all the same.
+    async fn unless_shown(
+        &self,
+        repo: &RepoName,
+        digest: Digest,
+        result: Result<(), RegistryError>,
+    ) -> Result<(), RegistryError> {
         let Err(error @ (RegistryError::UploadUnknown(_) | RegistryError::OwnerAway(_))) = result else {
             return result;
         };
@@ -93,29 +118,28 @@ impl Registry {
         if id.node == self.node {
             return self.cancel_here(repo, id).await;
         }
-        self.forward(repo, id, UploadAction::Cancel, None).await.map(|_| ())
+        self.forward(repo, id, UploadAction::Cancel, &Replay::none(), &mut None).await.map(|_| ())
     }
 
     /// Hands a request to the session's owner. One that cannot be reached is waited for, for `uploads.owner_wait_ms`;
-    /// one that is lost on the way is asked again when the body is short and the client still there.
+    /// one that is lost on the way is asked again when the body is short and the client still there. `begun` becomes the
+    /// session's length before the body.
     async fn forward(
         &self,
         repo: &RepoName,
         id: UploadId,
         action: UploadAction,
-        body: Option<UploadBody>,
+        body: &Replay,
+        begun: &mut Option<u64>,
     ) -> Result<UploadProgress, RegistryError> {
         let mut call = UploadCall { repo: repo.clone(), session: id.to_string(), action };
-        let body = body.unwrap_or_else(|| futures::stream::empty().boxed());
-        let body = Replay::new(body, self.config.uploads.replay_bytes);
         let forwarding = async {
-            let mut begun = None;
             loop {
                 let reply = match self.reach_owner(id, &call).await? {
                     Forwarded::Answer(reply) => reply,
                     Forwarded::Go(sending) => {
                         let start = *begun.get_or_insert(sending.length());
-                        match send(sending, id, start, &body).await? {
+                        match send(sending, id, start, body).await? {
                             Some(reply) => reply,
                             None if body.gather(self.config.uploads.idle_timeout_ms).await? => {
                                 call.action = from_where_it_stands(action);

@@ -35,6 +35,11 @@ impl Replay {
         Self(Arc::new(Mutex::new(State { rest, sent: BytesMut::new(), limit, usable: true, ended: false })))
     }
 
+    /// The body of a request that has none.
+    pub(crate) fn none() -> Self {
+        Self::new(stream::empty().boxed(), 0)
+    }
+
     /// Takes the rest of the body from the client, before it is sent again. A client that went away shows by that: it may
     /// be writing somewhere else already, and must not be taken its session by a request that it has given up. `false`
     /// when the body is too long to be sent again.
@@ -50,6 +55,12 @@ impl Replay {
             }
         }
         Ok(state.usable)
+    }
+
+    /// The whole body, if all of it came and is still here.
+    pub(crate) async fn whole(&self) -> Option<ForwardedBody> {
+        let ended = self.released().await?.ended;
+        if ended { self.body(0).await } else { None }
     }
 
     /// The state, once whoever sent the body before has let go of it.
