@@ -1,0 +1,176 @@
+use super::{ImageName, TooLarge, contents, images_of};
+use crate::codec::encode;
+use crate::family::Family;
+use crate::id::RepoId;
+use crate::key;
+use crate::memory::MemoryState;
+use crate::row::{Child, ChildKind, ManifestRow, ReferrerRow, RepoRow, TagRow};
+use portolan_oci::{Digest, RepoName};
+use std::collections::{BTreeMap, BTreeSet};
+
+const PLENTY: usize = 100;
+
+fn digest(name: &str) -> Digest {
+    Digest::sha256_of(name.as_bytes())
+}
+
+fn repo(name: &str) -> RepoName {
+    name.parse().unwrap()
+}
+
+/// Repositories written row by row.
+#[derive(Default)]
+struct Shelf {
+    state: MemoryState,
+    repos: BTreeMap<String, RepoId>,
+}
+
+impl Shelf {
+    fn repo(&mut self, name: &str) -> RepoId {
+        if let Some(id) = self.repos.get(name) {
+            return *id;
+        }
+        let id = RepoId(self.repos.len() as u64 + 1);
+        let row = RepoRow { id, ever_held: true };
+        self.state.put(Family::Repos, key::repo(&repo(name)), encode(&row));
+        self.state.put(Family::Repos, key::repo_by_id(id), name.as_bytes().to_vec());
+        self.repos.insert(name.to_owned(), id);
+        id
+    }
+
+    /// A manifest: `m:x` names another manifest, everything else a blob.
+    fn put(&mut self, name: &str, manifest: &str, children: &[&str], subject: Option<&str>) {
+        let (id, own) = (self.repo(name), digest(manifest));
+        let child = |text: &&str| match text.strip_prefix("m:") {
+            Some(manifest) => Child { digest: digest(manifest), size: 1, kind: ChildKind::Manifest },
+            None => Child { digest: digest(text), size: 1, kind: ChildKind::Blob },
+        };
+        let children: Vec<Child> = children.iter().map(child).collect();
+        for child in &children {
+            self.state.put(Family::Edges, key::edge(child.kind, &child.digest, id, &own), Vec::new());
+        }
+        let row = ManifestRow {
+            media_type: "m".to_owned(),
+            size: 1,
+            parts: 1,
+            children,
+            subject: subject.map(digest),
+            artifact_type: None,
+            annotations: BTreeMap::new(),
+            at_ms: 0,
+        };
+        self.state.put(Family::Manifests, key::manifest(id, &own), encode(&row));
+        if let Some(subject) = subject {
+            let row =
+                ReferrerRow { media_type: "m".to_owned(), size: 1, artifact_type: None, annotations: BTreeMap::new() };
+            self.state.put(Family::Referrers, key::referrer(id, &digest(subject), &own), encode(&row));
+        }
+    }
+
+    fn tag(&mut self, name: &str, tag: &str, manifest: &str) {
+        let (id, tag) = (self.repo(name), tag.parse().unwrap());
+        let row = TagRow { digest: digest(manifest), revision: 1, by: "t".to_owned(), at_ms: 0 };
+        self.state.put(Family::Tags, key::tag(id, &tag), encode(&row));
+        self.state.put(Family::TagsByManifest, key::tag_of_manifest(id, &digest(manifest), &tag), Vec::new());
+    }
+
+    fn contents(&self, name: &str, manifest: &str) -> Option<(BTreeSet<Digest>, BTreeSet<Digest>)> {
+        let found = contents(&self.state, &repo(name), &digest(manifest), PLENTY).unwrap().unwrap()?;
+        assert_eq!(found.manifests[0], digest(manifest));
+        let (manifests, blobs) = (found.manifests.len(), found.blobs.len());
+        let sets = (BTreeSet::from_iter(found.manifests), BTreeSet::from_iter(found.blobs));
+        assert_eq!((sets.0.len(), sets.1.len()), (manifests, blobs), "each once");
+        Some(sets)
+    }
+
+    fn images(&self, blob: &str) -> Vec<String> {
+        let (names, more) = images_of(&self.state, &digest(blob), PLENTY).unwrap();
+        assert!(!more);
+        names.iter().map(ImageName::to_string).collect()
+    }
+}
+
+fn digests<const N: usize>(names: [&str; N]) -> BTreeSet<Digest> {
+    names.map(digest).into()
+}
+
+/// An index of two images, one of them signed, the signature's own SBOM, and an attestation in cosign's way.
+fn shelf() -> Shelf {
+    let mut shelf = Shelf::default();
+    shelf.put("app", "amd", &["config", "base", "top"], None);
+    shelf.put("app", "arm", &["config", "base", "other"], None);
+    shelf.put("app", "index", &["m:amd", "m:arm", "m:absent"], None);
+    shelf.put("app", "signature", &["empty", "sig"], Some("amd"));
+    shelf.put("app", "bill", &["empty", "sbom"], Some("signature"));
+    shelf.put("app", "attestation", &["att"], None);
+    shelf.tag("app", "v1", "index");
+    let hex = digest("index").hex();
+    shelf.tag("app", &format!("sha256-{hex}.att"), "attestation");
+    shelf.put("app", "unrelated", &["alone"], None);
+    shelf.put("app", "orphan", &["adrift"], Some("gone"));
+    shelf
+}
+
+#[test]
+fn an_image_is_its_manifest_with_its_children_and_everything_that_refers_to_any_of_them() {
+    let mut shelf = shelf();
+    let (manifests, blobs) = shelf.contents("app", "index").unwrap();
+    assert_eq!(manifests, digests(["index", "amd", "arm", "signature", "bill", "attestation"]));
+    assert_eq!(blobs, digests(["config", "base", "top", "other", "empty", "sig", "sbom", "att"]));
+    let (manifests, blobs) = shelf.contents("app", "arm").unwrap();
+    assert_eq!((manifests, blobs), (digests(["arm"]), digests(["config", "base", "other"])));
+    // An index of the fallback scheme, which names what refers to its subject.
+    shelf.put("app", "fallback", &["m:unrelated"], None);
+    shelf.tag("app", &format!("sha256-{}", digest("arm").hex()), "fallback");
+    let (manifests, _) = shelf.contents("app", "arm").unwrap();
+    assert_eq!(manifests, digests(["arm", "fallback", "unrelated"]));
+}
+
+#[test]
+fn what_refers_to_itself_has_an_end() {
+    let mut shelf = Shelf::default();
+    shelf.put("app", "a", &["x"], Some("b"));
+    shelf.put("app", "b", &["y"], Some("a"));
+    assert_eq!(shelf.contents("app", "a").unwrap(), (digests(["a", "b"]), digests(["x", "y"])));
+    assert_eq!(shelf.images("x").len(), 0, "it has neither a tag nor a top");
+}
+
+#[test]
+fn an_image_that_is_not_there_has_no_contents_and_a_large_one_is_refused() {
+    let shelf = shelf();
+    assert_eq!(shelf.contents("app", "nothing"), None);
+    assert_eq!(shelf.contents("other", "index"), None);
+    for (limit, fits) in [(14, true), (13, false), (1, false)] {
+        let found = contents(&shelf.state, &repo("app"), &digest("index"), limit).unwrap();
+        assert_eq!(found.is_ok(), fits, "{limit}: {found:?}");
+        assert!(fits || found == Err(TooLarge { limit }));
+    }
+}
+
+#[test]
+fn a_blob_belongs_to_every_image_above_it_and_to_what_its_manifest_refers_to() {
+    let mut shelf = shelf();
+    shelf.put("copy", "amd", &["config", "base", "top"], None);
+    shelf.tag("copy", "v1", "amd");
+    shelf.tag("copy", "latest", "amd");
+    assert_eq!(shelf.images("top"), ["app:v1", "copy:latest", "copy:v1"]);
+    assert_eq!(shelf.images("other"), ["app:v1"]);
+    assert_eq!(shelf.images("sbom"), ["app:v1"]);
+    assert_eq!(shelf.images("alone"), [format!("app@{}", digest("unrelated"))]);
+    assert_eq!(shelf.images("adrift"), [format!("app@{}", digest("orphan"))]);
+    assert!(shelf.images("unheard of").is_empty());
+}
+
+#[test]
+fn many_images_of_one_blob_are_looked_at_up_to_a_limit() {
+    let mut shelf = Shelf::default();
+    for index in 0..10 {
+        let manifest = format!("m{index}");
+        shelf.put("app", &manifest, &["base"], None);
+        shelf.tag("app", &format!("v{index}"), &manifest);
+    }
+    let (names, more) = images_of(&shelf.state, &digest("base"), 4).unwrap();
+    assert!(more && names.len() == 4, "{names:?}");
+    let (names, more) = images_of(&shelf.state, &digest("base"), 11).unwrap();
+    assert!(!more && names.len() == 10, "{names:?}");
+}
