@@ -4,6 +4,7 @@ use crate::error::PeerError;
 use crate::identity::PeerIdentity;
 use crate::message::{
     Append, HelloCall, HelloReply, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob, SnapshotFrame,
+    TransferState,
 };
 use crate::upload::{UploadCall, UploadReply, WaitingBody};
 use bytes::Bytes;
@@ -64,6 +65,20 @@ pub trait BlobHandler: Send + Sync + 'static {
     /// Somebody got bytes of this blob from here that did not match. Answers once the accusation is noted, not once
     /// the file is hashed.
     fn accuse(&self, from: PeerIdentity, digest: Digest) -> Answer<'_, ()>;
+
+    /// The CRC32C of each chunk of 256 KiB of a blob that is here whole, else [`PeerError::NotFound`].
+    fn sums(&self, from: PeerIdentity, digest: Digest) -> Answer<'_, Vec<u32>>;
+
+    /// The whole bytes of small blobs, one item for each digest in their order, `None` for one that is not here whole.
+    /// They are read only as fast as the caller takes them; one above [`crate::message::MANY_BLOB_BYTES`] ends the stream.
+    fn read_many(
+        &self,
+        from: PeerIdentity,
+        digests: Vec<Digest>,
+    ) -> Answer<'_, BoxStream<'static, Result<Option<Bytes>, PeerError>>>;
+
+    /// Which of these blobs are being fetched now.
+    fn transfers(&self, from: PeerIdentity, digests: Vec<Digest>) -> Answer<'_, Vec<TransferState>>;
 }
 
 /// Upload sessions of this node.

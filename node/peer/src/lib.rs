@@ -22,6 +22,7 @@ pub mod health;
 pub mod identity;
 pub mod io;
 mod link;
+mod many;
 pub mod memory;
 pub mod message;
 pub mod peers;
@@ -46,8 +47,9 @@ pub use identity::{Expected, LocalIdentity, PROTOCOL_VERSION, PeerIdentity};
 pub use io::{Connector, Io, PeerIo};
 pub use memory::MemoryNetwork;
 pub use message::{
-    Append, HelloCall, HelloReply, Lane, Member, NodeLoad, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob,
-    SnapshotData, SnapshotFile, SnapshotFrame, SnapshotHeader,
+    Append, HelloCall, HelloReply, Lane, MANY_BLOB_BYTES, MANY_BLOBS, ManyBlobs, Member, NodeLoad, PingReply,
+    ProposeCall, ProposeReply, ReadBlob, RemoteBlob, SnapshotData, SnapshotFile, SnapshotFrame, SnapshotHeader,
+    TransferState,
 };
 pub use peers::Peers;
 pub use rejection::{Rejection, RejectionKind, Side};

@@ -195,6 +195,30 @@ pub struct ReadBlob {
     pub relay: bool,
 }
 
+/// How many blobs one call may name: [`crate::Peers::read_many`], [`crate::Peers::transfers`].
+pub const MANY_BLOBS: usize = 1_024;
+
+/// How long a blob may be that travels with others in one stream, in bytes.
+pub const MANY_BLOB_BYTES: u64 = 1 << 20;
+
+/// A blob that a node is fetching.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransferState {
+    /// The blob.
+    pub digest: Digest,
+    /// How many bytes have come.
+    pub received: u64,
+    /// Whom it is read from at the moment.
+    pub from: Option<NodeId>,
+    /// How fast it comes of late.
+    pub bytes_per_second: u64,
+}
+
+/// Small blobs on their way between nodes, with their places among the digests asked for, in that order; `None` for one
+/// that is not there. Each has passed its CRC32C; its digest is the caller's to check. The stream ends without an error
+/// only when every place has come. Dropping it ends the transfer.
+pub type ManyBlobs = BoxStream<'static, Result<(usize, Option<Bytes>), PeerError>>;
+
 /// A blob's bytes on their way between nodes: what a handler gives, and what a caller gets.
 pub struct RemoteBlob {
     /// The size of the whole blob in bytes, whatever was asked for.

@@ -10,9 +10,10 @@ use crate::health::{Health, HealthCell};
 use crate::identity::LocalIdentity;
 use crate::io::Connector;
 use crate::link::{Link, lazy_channel};
+use crate::many;
 use crate::message::{
-    Append, HelloCall, HelloReply, Lane, Member, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob,
-    SnapshotFrame,
+    Append, HelloCall, HelloReply, Lane, ManyBlobs, Member, PingReply, ProposeCall, ProposeReply, ReadBlob, RemoteBlob,
+    SnapshotFrame, TransferState,
 };
 use crate::refusals::Refusals;
 use crate::snapshot::Sending;
@@ -291,6 +292,48 @@ impl Peers {
         let (open, progress) = (self.shared.config.open_timeout(), self.shared.config.progress_timeout());
         let frames = bounded("read_blob", open, client.read(read_to_wire(&read))).await?;
         blob::receive(frames, &read, open, progress).await
+    }
+
+    /// The CRC32C of each chunk of 256 KiB of a blob, as a holder that has it whole knows them: enough to check any range
+    /// of it, not to trust the whole.
+    ///
+    /// # Errors
+    /// [`PeerError::NotFound`] when it is not there whole; see [`PeerError`].
+    pub async fn blob_sums(&self, target: NodeId, digest: &Digest) -> Result<Vec<u32>, PeerError> {
+        let mut client = self.blobs(target, Lane::Bulk)?;
+        let timeout = self.shared.config.open_timeout();
+        let request = with_deadline(v1::SumsRequest { digest: digest.to_string() }, timeout);
+        many::sums_from_wire(bounded("blob_sums", timeout, client.sums(request)).await?)
+    }
+
+    /// Reads whole small blobs, at most [`crate::message::MANY_BLOBS`], in one stream. One that stands still for the
+    /// progress timeout ends with [`PeerError::Deadline`].
+    ///
+    /// # Errors
+    /// See [`PeerError`]. What is not there is no error, but a place without bytes.
+    pub async fn read_many(&self, target: NodeId, digests: Vec<Digest>) -> Result<ManyBlobs, PeerError> {
+        let (request, count) = (many::digests_to_wire(&digests)?, digests.len());
+        let mut client = self.blobs(target, Lane::Bulk)?;
+        let (open, progress) = (self.shared.config.open_timeout(), self.shared.config.progress_timeout());
+        let call = client.read_many(v1::ReadManyRequest { digests: request });
+        let frames = bounded("read_many", open, call).await?;
+        Ok(many::receive(frames, count, open, progress))
+    }
+
+    /// Asks which of these blobs, at most [`crate::message::MANY_BLOBS`], a node is fetching now.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn transfers(
+        &self,
+        target: NodeId,
+        digests: Vec<Digest>,
+        timeout: Duration,
+    ) -> Result<Vec<TransferState>, PeerError> {
+        let request = v1::TransfersRequest { digests: many::digests_to_wire(&digests)? };
+        let mut client = self.blobs(target, Lane::Control)?;
+        let reply = bounded("transfers", timeout, client.transfers(with_deadline(request, timeout))).await?;
+        many::transfers_from_wire(reply, &digests)
     }
 
     /// Hands a client's request for an upload session to the session's owner, and awaits its first word: an answer, or

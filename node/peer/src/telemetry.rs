@@ -7,17 +7,20 @@ use portolan_meta::id::NodeId;
 use std::time::Duration;
 
 /// The calls that are counted.
-const CALLS: [&str; 11] = [
+const CALLS: [&str; 14] = [
     "accuse",
     "append",
+    "blob_sums",
     "hello",
     "ping",
     "pre_vote",
     "propose",
     "read_blob",
     "read_index",
+    "read_many",
     "snapshot",
     "transfer_leader",
+    "transfers",
     "vote",
 ];
 

@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use portolan_consensus::{Consensus, ProposeError};
 use portolan_meta::command::{Command, DropReason};
 use portolan_meta::id::{FileId, StoreId};
+use portolan_meta::query;
 use portolan_oci::Digest;
 use portolan_store::{BlobReader, Blobs, CHUNK_BYTES, StoreError};
 use std::collections::{HashMap, HashSet};
@@ -108,6 +109,65 @@ impl Local {
         None
     }
 
+    /// The sums of a blob that lies here whole, announced or not; `None` when no file of it can be read.
+    pub(crate) async fn sums(self: &Arc<Self>, digest: Digest) -> Option<Vec<u32>> {
+        let local = Arc::clone(self);
+        let found = blocking(move || {
+            let (recorded, others) = local.files(&digest)?;
+            for file in recorded.into_iter().chain(others) {
+                match local.blobs.chunk_sums(&digest, file) {
+                    Ok(sums) => return Ok(Some(sums)),
+                    Err(error) => debug!(%digest, %error, "the sums of an own file cannot be read"),
+                }
+            }
+            Ok(None)
+        });
+        found.await.unwrap_or_else(|error| {
+            warn!(%digest, %error, "the disk could not be asked for a blob's sums");
+            None
+        })
+    }
+
+    /// The whole bytes of blobs that lie here, announced or not; `None` for one of which no file can be read. A recorded
+    /// file that should be there and is not what it should be is looked after. Blocks: meant for small blobs.
+    pub(crate) fn read_small(self: &Arc<Self>, digest: Digest, limit: u64) -> Result<Option<Bytes>, TooLong> {
+        let (recorded, others) = self.files(&digest).unwrap_or_else(|error| {
+            warn!(%digest, %error, "the disk could not be asked for a blob");
+            (Vec::new(), Vec::new())
+        });
+        let tried = recorded.len();
+        for (index, file) in recorded.into_iter().chain(others).enumerate() {
+            let read = self.blobs.reader(&digest, file).and_then(|reader| match reader.size() {
+                size if size > limit => Ok(Err(TooLong { size })),
+                _ => reader.read_whole().map(Ok),
+            });
+            match read {
+                Ok(Ok(bytes)) if !self.is_damaged(file) => return Ok(Some(bytes)),
+                Ok(Ok(_)) => {}
+                Ok(Err(too_long)) => return Err(too_long),
+                Err(error) => {
+                    debug!(%digest, %error, "an own file cannot be read");
+                    if index < tried && matches!(error, StoreError::NotFound { .. } | StoreError::Corrupt { .. }) {
+                        self.accuse(digest, file);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The files of a digest here: those that are recorded, and, only when there are none, what else lies on the disk.
+    fn files(&self, digest: &Digest) -> Result<(Vec<FileId>, Vec<FileId>), StoreError> {
+        let locations = self.consensus.local().read(|view| query::locations(view, digest)).unwrap_or_else(|error| {
+            error!(%digest, %error, "a blob's locations cannot be read");
+            Vec::new()
+        });
+        let own = locations.iter().filter(|location| location.store == self.store);
+        let recorded: Vec<FileId> = own.map(|location| location.file).collect();
+        let others = if recorded.is_empty() { self.blobs.files_of(digest)? } else { Vec::new() };
+        Ok((recorded, others))
+    }
+
     /// Hashes a file again, soon; a damaged one is put aside and its location dropped. Somebody's word alone changes
     /// nothing.
     pub(crate) fn accuse(self: &Arc<Self>, digest: Digest, file: FileId) {
@@ -187,6 +247,13 @@ impl Local {
             }
         }
     }
+}
+
+/// A blob that was asked for among small ones is not small.
+#[derive(Debug)]
+pub(crate) struct TooLong {
+    /// Its length in bytes.
+    pub(crate) size: u64,
 }
 
 /// An opened own file.

@@ -66,7 +66,8 @@ impl Replication {
         );
         let through = Arc::new(Through::new(&config, sources, stop.clone()));
         let opener = Opener::new(Arc::clone(&holders), Arc::clone(&local), Arc::clone(&fetches), through);
-        let serve = Serve::new(Arc::clone(&opener), Arc::clone(&holders), local, config.max_served);
+        let serve =
+            Serve::new(Arc::clone(&opener), Arc::clone(&holders), local, Arc::clone(&fetches), config.max_served);
         let desk = Desk::new(&config, store);
         let worker = Worker {
             config,

@@ -1,14 +1,21 @@
 //! Answers the blob reads of peers.
 
 use crate::error::{OpenError, ReadError};
+use crate::fetch::Fetches;
 use crate::holders::Holders;
-use crate::local::Local;
+use crate::local::{Local, TooLong};
 use crate::open::{BlobBody, Opener};
+use crate::status::FetchStatus;
 use crate::telemetry;
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::FutureExt;
+use futures::stream::BoxStream;
 use portolan_oci::Digest;
-use portolan_peer::{Answer, BlobHandler, PeerError, PeerIdentity, ReadBlob, RemoteBlob};
+use portolan_peer::{
+    Answer, BlobHandler, MANY_BLOB_BYTES, PeerError, PeerIdentity, ReadBlob, RemoteBlob, TransferState,
+};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -19,12 +26,59 @@ pub(crate) struct Serve {
     opener: Arc<Opener>,
     holders: Arc<Holders>,
     local: Arc<Local>,
+    fetches: Arc<Fetches>,
     permits: Arc<Semaphore>,
 }
 
+/// How many small blobs one thread reads in a row.
+const SMALL_PER_READ: usize = 16;
+/// How many such reads are done or under way ahead of what the peer takes.
+const SMALL_READS_AHEAD: usize = 4;
+
 impl Serve {
-    pub(crate) fn new(opener: Arc<Opener>, holders: Arc<Holders>, local: Arc<Local>, max_served: usize) -> Arc<Self> {
-        Arc::new(Self { opener, holders, local, permits: Arc::new(Semaphore::new(max_served)) })
+    pub(crate) fn new(
+        opener: Arc<Opener>,
+        holders: Arc<Holders>,
+        local: Arc<Local>,
+        fetches: Arc<Fetches>,
+        max_served: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self { opener, holders, local, fetches, permits: Arc::new(Semaphore::new(max_served)) })
+    }
+
+    /// Reads small blobs ahead of the peer that takes them, some at a time.
+    fn read_small(&self, from: &PeerIdentity, digests: &[Digest]) -> Result<SmallBlobs, PeerError> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| PeerError::Busy)?;
+        debug!(peer = %from.node, blobs = digests.len(), "serving a peer small blobs");
+        let groups: Vec<Vec<Digest>> = digests.chunks(SMALL_PER_READ).map(<[Digest]>::to_vec).collect();
+        let local = Arc::clone(&self.local);
+        let read = move |group| {
+            let local = Arc::clone(&local);
+            async move {
+                let reading = tokio::task::spawn_blocking(move || small_blobs(&local, group));
+                reading.await.unwrap_or_else(|_| vec![Err(PeerError::Remote("the reading thread died".to_owned()))])
+            }
+        };
+        let blobs = futures::stream::iter(groups).map(read).buffered(SMALL_READS_AHEAD).flat_map(futures::stream::iter);
+        let counted = blobs.inspect(move |item| {
+            let _held_until_the_end = &permit;
+            if let Ok(Some(bytes)) = item {
+                telemetry::served_bytes().increment(bytes.len() as u64);
+            }
+        });
+        Ok(counted.boxed())
+    }
+
+    fn under_way(&self, digests: &[Digest]) -> Vec<TransferState> {
+        let asked: HashSet<&Digest> = digests.iter().collect();
+        let states = self.fetches.status().into_iter().filter(|fetch| asked.contains(&fetch.digest));
+        let state = |fetch: FetchStatus| TransferState {
+            digest: fetch.digest,
+            received: fetch.received,
+            from: fetch.from,
+            bytes_per_second: 0,
+        };
+        states.map(state).collect()
     }
 
     async fn read(&self, from: PeerIdentity, read: ReadBlob) -> Result<RemoteBlob, PeerError> {
@@ -83,6 +137,32 @@ impl BlobHandler for Serve {
     fn accuse(&self, from: PeerIdentity, digest: Digest) -> Answer<'_, ()> {
         std::future::ready(self.note_accusation(&from, digest)).boxed()
     }
+
+    fn sums(&self, _from: PeerIdentity, digest: Digest) -> Answer<'_, Vec<u32>> {
+        async move {
+            let _one_of_so_many = self.permits.try_acquire().map_err(|_| PeerError::Busy)?;
+            self.local.sums(digest).await.ok_or(PeerError::NotFound)
+        }
+        .boxed()
+    }
+
+    fn read_many(&self, from: PeerIdentity, digests: Vec<Digest>) -> Answer<'_, SmallBlobs> {
+        std::future::ready(self.read_small(&from, &digests)).boxed()
+    }
+
+    fn transfers(&self, _from: PeerIdentity, digests: Vec<Digest>) -> Answer<'_, Vec<TransferState>> {
+        std::future::ready(Ok(self.under_way(&digests))).boxed()
+    }
+}
+
+type SmallBlobs = BoxStream<'static, Result<Option<Bytes>, PeerError>>;
+
+fn small_blobs(local: &Arc<Local>, digests: Vec<Digest>) -> Vec<Result<Option<Bytes>, PeerError>> {
+    let read = |digest: Digest| {
+        let found = local.read_small(digest, MANY_BLOB_BYTES);
+        found.map_err(|TooLong { size }| PeerError::Malformed(format!("{digest} is not small: {size} bytes")))
+    };
+    digests.into_iter().map(read).collect()
 }
 
 /// The bytes asked for, of a blob of this length.

@@ -84,6 +84,15 @@ impl Blobs {
         timed(Action::Open, || reader::open(&self.shared, digest, file))
     }
 
+    /// The CRC32C of each [`CHUNK_BYTES`] of a blob file. Blocks for a small read; a file whose sidecar is missing or
+    /// damaged is hashed whole first.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Corrupt`] when its digest is wrong.
+    pub fn chunk_sums(&self, digest: &Digest, file: FileId) -> Result<Vec<u32>, StoreError> {
+        timed(Action::Open, || reader::chunk_sums(&self.shared, digest, file)).map(sums::Sums::into_chunks)
+    }
+
     /// The blob files of a digest that lie here, announced or not, oldest first.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! Nodes that can be started, killed, cut off and joined again.
 
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::join_all;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use portolan_consensus::{Config, Consensus, Freshness, LocalNode, StaticMember};
 use portolan_meta::command::Command;
 use portolan_meta::id::{FileId, NodeId, StoreId};
@@ -13,7 +14,7 @@ use portolan_oci::{Digest, RepoName};
 use portolan_peer::{
     Answer, BlobHandler, ClusterHandler, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity,
     MemoryNetwork, PeerError, PeerIdentity, PeerServer, Peers, PingReply, ProposeCall, ProposeReply, ReadBlob,
-    RemoteBlob, UploadCall, UploadHandler, UploadReply, WaitingBody,
+    RemoteBlob, TransferState, UploadCall, UploadHandler, UploadReply, WaitingBody,
 };
 use portolan_store::{RaftLog, State};
 use std::future::Future;
@@ -289,6 +290,23 @@ impl BlobHandler for NoBlobs {
 
     fn accuse(&self, _from: PeerIdentity, _digest: Digest) -> Answer<'_, ()> {
         async { Ok(()) }.boxed()
+    }
+
+    fn sums(&self, _from: PeerIdentity, _digest: Digest) -> Answer<'_, Vec<u32>> {
+        async { Err(PeerError::NotFound) }.boxed()
+    }
+
+    fn read_many(
+        &self,
+        _from: PeerIdentity,
+        digests: Vec<Digest>,
+    ) -> Answer<'_, BoxStream<'static, Result<Option<Bytes>, PeerError>>> {
+        let nothing = digests.into_iter().map(|_| Ok(None));
+        async { Ok(futures::stream::iter(nothing).boxed()) }.boxed()
+    }
+
+    fn transfers(&self, _from: PeerIdentity, _digests: Vec<Digest>) -> Answer<'_, Vec<TransferState>> {
+        async { Ok(Vec::new()) }.boxed()
     }
 }
 

@@ -9,7 +9,10 @@ use portolan_oci::Digest;
 use portolan_peer::{Config, MemoryNetwork, PeerError, ReadBlob, RejectionKind, Side};
 use portolan_proto::v1::blob_frame::Frame;
 use portolan_proto::v1::blobs_server::{Blobs, BlobsServer};
-use portolan_proto::v1::{AccuseReply, AccuseRequest, BlobChunk, BlobFrame, BlobHeader, ReadBlobRequest};
+use portolan_proto::v1::{
+    AccuseReply, AccuseRequest, BlobChunk, BlobFrame, BlobHeader, ManyFrame, ReadBlobRequest, ReadManyRequest,
+    SmallBlob, SumsReply, SumsRequest, Transfer, TransfersReply, TransfersRequest,
+};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::AsciiMetadataValue;
@@ -31,12 +34,9 @@ fn frames() -> Vec<BlobFrame> {
         .to_vec()
 }
 
-#[tonic::async_trait]
-impl Blobs for Liar {
-    type ReadStream = BoxStream<'static, Result<BlobFrame, Status>>;
-
-    async fn read(&self, _: Request<ReadBlobRequest>) -> Result<Response<Self::ReadStream>, Status> {
-        let mut response = Response::new(iter(frames()).map(Ok).boxed());
+impl Liar {
+    fn signed<T>(&self, message: T) -> Response<T> {
+        let mut response = Response::new(message);
         let identity = [
             ("portolan-protocol", "1"),
             ("portolan-cluster", "cluster-a"),
@@ -49,7 +49,36 @@ impl Blobs for Liar {
         for (key, value) in identity.into_iter().filter(|_| self.signs) {
             response.metadata_mut().insert(key, AsciiMetadataValue::from_static(value));
         }
-        Ok(response)
+        response
+    }
+}
+
+#[tonic::async_trait]
+impl Blobs for Liar {
+    type ReadStream = BoxStream<'static, Result<BlobFrame, Status>>;
+    type ReadManyStream = BoxStream<'static, Result<ManyFrame, Status>>;
+
+    async fn read(&self, _: Request<ReadBlobRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        Ok(self.signed(iter(frames()).map(Ok).boxed()))
+    }
+
+    async fn sums(&self, _: Request<SumsRequest>) -> Result<Response<SumsReply>, Status> {
+        Ok(self.signed(SumsReply { sums: vec![1, 2], crc32c: 3 }))
+    }
+
+    async fn read_many(&self, _: Request<ReadManyRequest>) -> Result<Response<Self::ReadManyStream>, Status> {
+        let blob = |index, bytes: &'static [u8], crc32c| {
+            let blob = SmallBlob { crc32c, bytes: Bytes::from_static(bytes) };
+            Ok(ManyFrame { index, blob: Some(blob) })
+        };
+        let good = crc32c::crc32c(b"good");
+        Ok(self.signed(iter([blob(0, b"good", good), blob(1, b"evil", good)]).boxed()))
+    }
+
+    async fn transfers(&self, _: Request<TransfersRequest>) -> Result<Response<TransfersReply>, Status> {
+        let digest = Digest::sha256_of(b"never asked for").to_string();
+        let transfer = Transfer { digest, received: 1, from: None, bytes_per_second: 0 };
+        Ok(self.signed(TransfersReply { transfers: vec![transfer] }))
     }
 
     /// A verdict that nobody vouches for.
@@ -84,6 +113,28 @@ async fn a_chunk_with_a_wrong_checksum_never_passes() {
         assert_eq!(blob.stream.next().await, Some(Ok(Bytes::from("good"))));
         assert_eq!(blob.stream.next().await, Some(Err(PeerError::Corrupt { offset: 4 })));
         assert_eq!(blob.stream.next().await, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn small_blobs_with_a_wrong_checksum_never_pass() {
+    with_liar(true, async |peers| {
+        let digest = Digest::sha256_of(b"x");
+        let mut blobs = peers.read_many(NodeId(2), vec![digest; 2]).await.unwrap();
+        assert_eq!(blobs.next().await, Some(Ok((0, Some(Bytes::from("good"))))));
+        assert_eq!(blobs.next().await, Some(Err(PeerError::Corrupt { offset: 0 })));
+        assert_eq!(blobs.next().await, None);
+        assert_eq!(peers.blob_sums(NodeId(2), &digest).await, Err(PeerError::Corrupt { offset: 0 }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_about_what_nobody_asked_for_is_malformed() {
+    with_liar(true, async |peers| {
+        let answer = peers.transfers(NodeId(2), vec![Digest::sha256_of(b"x")], PATIENCE).await;
+        assert!(matches!(answer, Err(PeerError::Malformed(_))), "{answer:?}");
     })
     .await;
 }

@@ -8,7 +8,7 @@ use portolan_oci::Digest;
 use portolan_peer::{
     Answer, Append, BlobHandler, ClusterHandler, Config, Connector, Guard, Handlers, HelloCall, HelloHandler,
     HelloReply, IdentityTable, Lane, LocalIdentity, Member, MemoryNetwork, PeerError, PeerIdentity, PeerIo, PeerServer,
-    Peers, PingReply, ProposeCall, ProposeReply, RaftHandler, ReadBlob, RemoteBlob, SnapshotFrame,
+    Peers, PingReply, ProposeCall, ProposeReply, RaftHandler, ReadBlob, RemoteBlob, SnapshotFrame, TransferState,
 };
 use std::collections::HashMap;
 use std::io;
@@ -174,6 +174,35 @@ impl BlobHandler for Echo {
     fn accuse(&self, _from: PeerIdentity, digest: Digest) -> Answer<'_, ()> {
         self.accused.lock().unwrap().push(digest);
         Box::pin(async move { Ok(()) })
+    }
+
+    /// As many sums as the blob has bytes.
+    fn sums(&self, _from: PeerIdentity, digest: Digest) -> Answer<'_, Vec<u32>> {
+        let found = self.blobs.lock().unwrap().get(&digest).cloned();
+        let sums = found.ok_or(PeerError::NotFound).map(|bytes| bytes.iter().map(|byte| u32::from(*byte)).collect());
+        Box::pin(async move { sums })
+    }
+
+    fn read_many(
+        &self,
+        _from: PeerIdentity,
+        digests: Vec<Digest>,
+    ) -> Answer<'_, BoxStream<'static, Result<Option<Bytes>, PeerError>>> {
+        let blobs = self.blobs.lock().unwrap();
+        let found: Vec<_> = digests.iter().map(|digest| Ok(blobs.get(digest).cloned())).collect();
+        let counter = Arc::clone(&self.read);
+        let stream = iter(found).inspect(move |item: &Result<Option<Bytes>, PeerError>| {
+            let bytes = item.as_ref().ok().and_then(Option::as_ref).map_or(0, Bytes::len);
+            counter.fetch_add(bytes as u64, Ordering::SeqCst);
+        });
+        Box::pin(async move { Ok(stream.boxed()) })
+    }
+
+    /// Every blob is on its way here, from whoever asks.
+    fn transfers(&self, from: PeerIdentity, digests: Vec<Digest>) -> Answer<'_, Vec<TransferState>> {
+        let state = |digest| TransferState { digest, received: 7, from: Some(from.node), bytes_per_second: 9 };
+        let states = digests.into_iter().map(state).collect();
+        Box::pin(async move { Ok(states) })
     }
 }
 

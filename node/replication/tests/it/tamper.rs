@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt, unfold};
 use portolan_oci::Digest;
-use portolan_peer::{Answer, BlobHandler, PeerError, PeerIdentity, ReadBlob, RemoteBlob};
+use portolan_peer::{Answer, BlobHandler, PeerError, PeerIdentity, ReadBlob, RemoteBlob, TransferState};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -32,6 +32,7 @@ pub(crate) struct Tamper {
     inner: Mutex<Option<Arc<dyn BlobHandler>>>,
     behaviour: watch::Sender<Behaviour>,
     reads: Mutex<Vec<ReadBlob>>,
+    batches: Mutex<Vec<Vec<Digest>>>,
     bytes: Mutex<u64>,
     accusations: Mutex<Vec<Digest>>,
 }
@@ -42,6 +43,7 @@ impl Tamper {
             inner: Mutex::default(),
             behaviour: watch::Sender::new(Behaviour::Honest),
             reads: Mutex::default(),
+            batches: Mutex::default(),
             bytes: Mutex::default(),
             accusations: Mutex::default(),
         })
@@ -58,6 +60,11 @@ impl Tamper {
     /// Every read that came so far.
     pub(crate) fn reads(&self) -> Vec<ReadBlob> {
         self.reads.lock().unwrap().clone()
+    }
+
+    /// What every batch of small blobs asked for so far.
+    pub(crate) fn batches(&self) -> Vec<Vec<Digest>> {
+        self.batches.lock().unwrap().clone()
     }
 
     /// How many bytes went out so far.
@@ -126,6 +133,38 @@ impl Tamper {
         Some((Ok(bytes), (self, inner, end, false)))
     }
 
+    fn small(
+        self: Arc<Self>,
+        inner: BoxStream<'static, Result<Option<Bytes>, PeerError>>,
+    ) -> BoxStream<'static, Result<Option<Bytes>, PeerError>> {
+        let state = (self, inner);
+        unfold(state, |(tamper, mut inner)| async move {
+            let mut changes = tamper.behaviour.subscribe();
+            let holds = matches!(*changes.borrow_and_update(), Behaviour::HoldsAt(_));
+            if holds {
+                changes.changed().await.expect("the tamper is alive");
+            }
+            let item = inner.next().await?;
+            let Ok(Some(bytes)) = item else { return Some((item, (tamper, inner))) };
+            let behaviour = *tamper.behaviour.borrow();
+            let bytes = match behaviour {
+                Behaviour::Flips(at) => {
+                    let mut wrong = bytes.to_vec();
+                    let at = usize::try_from(at).unwrap() % wrong.len().max(1);
+                    wrong.get_mut(at).into_iter().for_each(|byte| *byte ^= 1);
+                    Some(Bytes::from(wrong))
+                }
+                Behaviour::EndsAt(_) => return None,
+                Behaviour::Adds(count) => Some(Bytes::from([&bytes[..], &vec![7; count]].concat())),
+                Behaviour::Withholds => None,
+                Behaviour::Honest | Behaviour::Resizes | Behaviour::HoldsAt(_) => Some(bytes),
+            };
+            tamper.count(bytes.as_ref().map_or(0, Bytes::len));
+            Some((Ok(bytes), (tamper, inner)))
+        })
+        .boxed()
+    }
+
     fn count(&self, bytes: usize) {
         *self.bytes.lock().unwrap() += bytes as u64;
     }
@@ -161,5 +200,29 @@ impl BlobHandler for Gate {
         self.0.accusations.lock().unwrap().push(digest);
         let tamper = Arc::clone(&self.0);
         Box::pin(async move { tamper.inner().accuse(from, digest).await })
+    }
+
+    fn sums(&self, from: PeerIdentity, digest: Digest) -> Answer<'_, Vec<u32>> {
+        let tamper = Arc::clone(&self.0);
+        Box::pin(async move { tamper.inner().sums(from, digest).await })
+    }
+
+    /// Behaves blob by blob, each as if it were a stream of its own; the batch ends where one would end early.
+    fn read_many(
+        &self,
+        from: PeerIdentity,
+        digests: Vec<Digest>,
+    ) -> Answer<'_, BoxStream<'static, Result<Option<Bytes>, PeerError>>> {
+        let tamper = Arc::clone(&self.0);
+        Box::pin(async move {
+            tamper.batches.lock().unwrap().push(digests.clone());
+            let inner = tamper.inner().read_many(from, digests).await?;
+            Ok(tamper.small(inner))
+        })
+    }
+
+    fn transfers(&self, from: PeerIdentity, digests: Vec<Digest>) -> Answer<'_, Vec<TransferState>> {
+        let tamper = Arc::clone(&self.0);
+        Box::pin(async move { tamper.inner().transfers(from, digests).await })
     }
 }

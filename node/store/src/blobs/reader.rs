@@ -82,6 +82,16 @@ pub(super) fn verify_whole(shared: &Shared, digest: &Digest, file_id: FileId) ->
     verify_and_note(&file, &path, &shared.layout.sums(digest, file_id), digest).map(|_| ())
 }
 
+/// The sums of a whole file; one whose sidecar is lost or damaged is hashed first.
+pub(super) fn chunk_sums(shared: &Shared, digest: &Digest, file_id: FileId) -> Result<Sums, StoreError> {
+    let (path, sidecar) = (shared.layout.blob(digest, file_id), shared.layout.sums(digest, file_id));
+    let file = File::open(&path).map_err(|source| files::io("opening", &path, source))?;
+    match files::read_optional(&sidecar)?.as_deref().and_then(Sums::decode) {
+        Some(sums) => Ok(sums),
+        None => verify_and_note(&file, &path, &sidecar, digest),
+    }
+}
+
 /// Hashes a file and, when its digest is right, writes its sidecar anew.
 fn verify_and_note(file: &File, path: &Path, sidecar: &Path, digest: &Digest) -> Result<Sums, StoreError> {
     let (actual, sums) = hash_file(file, path, digest.algorithm())?;
@@ -145,6 +155,16 @@ impl BlobReader {
             return Ok(Bytes::new());
         }
         timed(Action::Read, || self.read_between(offset, end))
+    }
+
+    /// Reads all of it, and notes that it was verified when it was checked. For small files. Blocks.
+    ///
+    /// # Errors
+    /// As [`BlobReader::read_at`].
+    pub fn read_whole(&self) -> Result<Bytes, StoreError> {
+        let bytes = self.read_at(0, as_length(self.open.size))?;
+        self.note_verified();
+        Ok(bytes)
     }
 
     fn read_between(&self, offset: u64, end: u64) -> Result<Bytes, StoreError> {

@@ -64,6 +64,11 @@ pub(super) struct Sums {
 }
 
 impl Sums {
+    /// One per chunk.
+    pub(super) fn into_chunks(self) -> Vec<u32> {
+        self.chunks
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FRAME_BYTES + 4 * self.chunks.len());
         out.extend_from_slice(MAGIC);
