@@ -1,7 +1,8 @@
 //! Commands: everything that can change the state. They carry parsed facts; apply parses nothing.
 
 use crate::id::{FileId, NodeId, StoreId};
-use crate::row::{Child, NodeState, Role};
+use crate::policy::{PolicyRow, Prefix};
+use crate::row::{BandwidthRow, Child, NodeState, Role};
 use bytes::Bytes;
 use portolan_oci::{Digest, RepoName, Tag};
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,9 @@ pub enum Command {
         file: FileId,
         /// How long the pin keeps it visible without an edge.
         pin_ms: u64,
+        /// See [`crate::row::BlobRow::sums`].
+        #[serde(default)]
+        sums: Option<Digest>,
     },
     /// Copies that replication finished. Each is judged alone.
     AddLocations {
@@ -86,6 +90,22 @@ pub enum Command {
         /// Why.
         reason: DropReason,
     },
+    /// Files that were handed to a store's owner are gone from its disk.
+    Unlinked {
+        /// The store.
+        store: StoreId,
+        /// The files; at most [`crate::limits::LOCATIONS_PER_ADD`].
+        files: Vec<FileId>,
+    },
+    /// Replaces the settings of a prefix; empty ones remove it.
+    SetPolicy {
+        /// The prefix.
+        prefix: Prefix,
+        /// Its settings from now on.
+        policy: PolicyRow,
+    },
+    /// Replaces the limits of bandwidth between regions.
+    SetBandwidth(BandwidthRow),
     /// Makes a blob visible in a repository because another, which the caller may pull from, shows it.
     MountBlob {
         /// Where it shall be visible.
@@ -150,6 +170,9 @@ impl Command {
             Self::CommitBlob { .. } => "CommitBlob",
             Self::AddLocations { .. } => "AddLocations",
             Self::DropLocation { .. } => "DropLocation",
+            Self::Unlinked { .. } => "Unlinked",
+            Self::SetPolicy { .. } => "SetPolicy",
+            Self::SetBandwidth(_) => "SetBandwidth",
             Self::MountBlob { .. } => "MountBlob",
             Self::PutManifestPart { .. } => "PutManifestPart",
             Self::PutManifest(_) => "PutManifest",

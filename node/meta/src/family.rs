@@ -10,7 +10,8 @@ pub enum Family {
     Nodes,
     /// Store id → [`crate::row::StoreRow`].
     Stores,
-    /// Repository name → [`crate::row::RepoRow`]; the names of those that hold a manifest; repository id → name.
+    /// Repository name → [`crate::row::RepoRow`]; the names of those that hold a manifest; repository id → name;
+    /// prefix → [`crate::policy::PolicyRow`].
     Repos,
     /// (repository, digest) → [`crate::row::ManifestRow`], (repository, digest, part) → the manifest's bytes, and
     /// (repository, digest) → [`crate::row::StagedRow`] while parts wait for their manifest.

@@ -155,9 +155,7 @@ pub fn images_of(view: &dyn View, blob: &Digest, limit: usize) -> Result<(BTreeS
         if tags.is_empty() && higher.is_empty() {
             names.insert(ImageName { repo: name.clone(), reference: Reference::Digest(manifest) });
         }
-        names.extend(
-            tags.into_iter().map(|(tag, _)| ImageName { repo: name.clone(), reference: Reference::Tag(tag) }),
-        );
+        names.extend(tags.into_iter().map(|(tag, _)| ImageName { repo: name.clone(), reference: Reference::Tag(tag) }));
         waiting.extend(higher.into_iter().filter(|found| seen.insert(*found)));
     }
     Ok((names, more))

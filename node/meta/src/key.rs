@@ -4,11 +4,13 @@
 //! family            key                                              value
 //! sys               "meta.clock"                                     u64
 //!                   "meta.cluster"                                   ClusterRow
+//!                   "meta.bandwidth"                                 BandwidthRow
 //! nodes             node:8                                           NodeRow
 //! stores            store:8                                          StoreRow
 //! repos             'n' name                                         RepoRow
 //!                   'l' name            (it holds a manifest)        -
 //!                   'i' repo:8                                       name
+//!                   'p' prefix                                       PolicyRow
 //! manifests         repo:8 'r' digest                                ManifestRow
 //!                   repo:8 'b' digest part:2                         bytes
 //!                   repo:8 's' digest   (parts wait for their put)   StagedRow
@@ -32,6 +34,7 @@
 //! begin with `meta.`.
 
 use crate::id::{FileId, NodeId, RepoId, StoreId};
+use crate::policy::Prefix;
 use crate::row::ChildKind;
 use portolan_oci::{Algorithm, Digest, RepoName, Tag};
 
@@ -41,9 +44,13 @@ pub const CLOCK: &[u8] = b"meta.clock";
 /// The cluster's id and epoch in `sys`.
 pub const CLUSTER: &[u8] = b"meta.cluster";
 
+/// The limits of bandwidth between regions in `sys`.
+pub const BANDWIDTH: &[u8] = b"meta.bandwidth";
+
 const REPO_NAME: u8 = b'n';
 const REPO_LISTED: u8 = b'l';
 const REPO_ID: u8 = b'i';
+const REPO_POLICY: u8 = b'p';
 const MANIFEST_ROW: u8 = b'r';
 const MANIFEST_BYTES: u8 = b'b';
 const MANIFEST_STAGED: u8 = b's';
@@ -130,6 +137,18 @@ pub fn repos_listed() -> Vec<u8> {
 #[must_use]
 pub fn repo_by_id(id: RepoId) -> Vec<u8> {
     Key::new().byte(REPO_ID).number(id.0).0
+}
+
+/// A prefix's settings.
+#[must_use]
+pub fn policy(prefix: &Prefix) -> Vec<u8> {
+    Key::new().byte(REPO_POLICY).text(prefix.as_str()).0
+}
+
+/// The prefix of all such settings.
+#[must_use]
+pub fn policies() -> Vec<u8> {
+    vec![REPO_POLICY]
 }
 
 /// A manifest's row.

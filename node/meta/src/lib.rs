@@ -14,19 +14,21 @@
 //!
 //! Reading order: what is stored ([`family`], [`key`], [`row`], [`id`]), what can happen ([`command`], [`outcome`],
 //! [`limits`]), how it is read and written ([`view`], [`overlay`], [`codec`]), what happens ([`mod@apply`]), what can be
-//! asked ([`query`], [`placement`]), and a state in memory for tests ([`memory`]).
+//! wanted and asked ([`policy`], [`placement`], [`query`]), and a state in memory for tests ([`memory`]).
 
 pub mod apply;
 pub mod codec;
 pub mod command;
 pub mod family;
 pub mod id;
+pub mod image;
 pub mod key;
 pub mod limits;
 pub mod memory;
 pub mod outcome;
 pub mod overlay;
 pub mod placement;
+pub mod policy;
 pub mod query;
 pub mod row;
 pub mod view;

@@ -61,3 +61,21 @@ pub const STAGED_MS: u64 = 60 * 60 * 1_000;
 
 /// How many abandoned manifests' parts one `PutManifestPart` removes at most.
 pub const STAGED_SWEEP: usize = 4;
+
+/// How many prefixes may have settings.
+pub const POLICIES: usize = 1_024;
+
+/// How many regions one policy may name.
+pub const POLICY_REGIONS: usize = 64;
+
+/// How many copies per region a policy may want.
+pub const POLICY_COPIES: u32 = 16;
+
+/// How old a bounded tag read may be at most, in milliseconds.
+pub const POLICY_BOUND_MS: u64 = 60 * 60 * 1_000;
+
+/// How many repositories that show a blob have a say in its placement; more than one matter only where policies differ.
+pub const PLACEMENT_REPOS: usize = 1_024;
+
+/// How many limits of bandwidth there may be.
+pub const BANDWIDTH_LIMITS: usize = 256;

@@ -113,6 +113,17 @@ pub enum Refusal {
     /// A surplus copy stays while a target lacks the blob.
     #[error("a target lacks the blob")]
     TargetLacks,
+    /// The repository's blobs must not be stored in that region.
+    #[error("its blobs are kept in {}, and never in {region}", .allowed.join(", "))]
+    Barred {
+        /// The store's region.
+        region: String,
+        /// Where they may be stored.
+        allowed: Vec<String>,
+    },
+    /// A policy cannot be.
+    #[error("the policy is refused: {0}")]
+    Policy(String),
     /// A limit of [`crate::limits`] is passed.
     #[error("more than {limit} {what}")]
     TooMany {

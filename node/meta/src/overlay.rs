@@ -64,14 +64,14 @@ impl<'a> Overlay<'a> {
         self.changes.entry(family).or_default().insert(key, None);
     }
 
-    /// Notes that a blob's row or locations changed.
+    /// Notes that a blob's row, locations or repositories changed.
     pub fn blob_changed(&mut self, digest: Digest) {
         if self.changed_set.insert(digest) {
             self.changed_blobs.push(digest);
         }
     }
 
-    /// Notes that a node's row changed.
+    /// Notes that a node's row or a policy changed.
     pub fn topology_changed(&mut self) {
         self.topology_changed = true;
     }
@@ -200,6 +200,9 @@ pub fn prefetch_keys(proposal: &Proposal) -> Vec<(Family, Vec<u8>)> {
             keys.push((Family::Stores, key::store(*store)));
             keys.push((Family::Loc, key::location(digest, *store, *file)));
         }
+        Command::Unlinked { store, .. } => keys.push((Family::Stores, key::store(*store))),
+        Command::SetPolicy { prefix, .. } => keys.push((Family::Repos, key::policy(prefix))),
+        Command::SetBandwidth(_) => {}
         Command::MountBlob { repo, from, digest, .. } => {
             keys.push((Family::Repos, key::repo(repo)));
             keys.push((Family::Repos, key::repo(from)));

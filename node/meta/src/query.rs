@@ -7,8 +7,8 @@ use crate::id::{FileId, NodeId, RepoId, StoreId};
 use crate::key;
 use crate::limits;
 use crate::row::{
-    BlobRow, BlobState, Child, ChildKind, ClusterRow, Location, LocationRow, ManifestRow, NodeRow, PinRow, ReclaimRow,
-    ReferrerRow, RepoRow, StoreRow, TagEntry, TagHistoryRow, TagRow,
+    BandwidthRow, BlobRow, BlobState, Child, ChildKind, ClusterRow, Location, LocationRow, ManifestRow, NodeRow,
+    PinRow, ReclaimRow, ReferrerRow, RepoRow, StoreRow, TagEntry, TagHistoryRow, TagRow,
 };
 use crate::view::{View, ViewError};
 use bytes::{Bytes, BytesMut};
@@ -59,6 +59,14 @@ pub fn clock_ms(view: &dyn View) -> Result<u64, ViewError> {
 /// See [`clock_ms`].
 pub fn cluster(view: &dyn View) -> Result<Option<ClusterRow>, ViewError> {
     read(view, Family::Sys, key::CLUSTER)
+}
+
+/// How fast bytes may move between regions.
+///
+/// # Errors
+/// See [`clock_ms`].
+pub fn bandwidth(view: &dyn View) -> Result<BandwidthRow, ViewError> {
+    Ok(read(view, Family::Sys, key::BANDWIDTH)?.unwrap_or_default())
 }
 
 /// All nodes, by id.
@@ -341,7 +349,7 @@ pub fn repos_showing(view: &dyn View, digest: &Digest, limit: usize) -> Result<V
 }
 
 /// The first repository after another one in rows whose key goes on with a repository.
-fn repo_after(
+pub(crate) fn repo_after(
     view: &dyn View,
     family: Family,
     prefix: &[u8],

@@ -83,8 +83,6 @@ pub struct AckPolicy {
 pub struct RepoRow {
     /// Its id in keys.
     pub id: RepoId,
-    /// Its ack policy; `None` is the default of [`crate::placement::default_ack`].
-    pub ack: Option<AckPolicy>,
     /// Whether it has ever held a manifest: until then nobody but its pins knows it.
     #[serde(default)]
     pub ever_held: bool,
@@ -97,6 +95,51 @@ pub struct ClusterRow {
     pub cluster_id: String,
     /// The epoch; a recovery mints another.
     pub epoch: u64,
+}
+
+/// What bytes between regions are moved for: who waits for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Traffic {
+    /// A client that pulls.
+    Pull,
+    /// A push, or whoever waits for its copies.
+    Ack,
+    /// Nobody: copies that were lost or are newly wanted.
+    Repair,
+}
+
+/// How fast bytes of one class may come from one region to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BandwidthLimit {
+    /// The region that sends; `None` is any other one.
+    pub from: Option<String>,
+    /// The region that receives; `None` is any.
+    pub to: Option<String>,
+    /// The class; `None` is each of them, with a limit of its own.
+    pub class: Option<Traffic>,
+    /// For all nodes of the receiving region together.
+    pub bytes_per_second: u64,
+}
+
+/// All such limits; the first that fits counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BandwidthRow {
+    /// In the order in which they are tried.
+    pub limits: Vec<BandwidthLimit>,
+}
+
+impl BandwidthRow {
+    /// How fast bytes of a class may come from one region to another; `None` is as fast as the link.
+    #[must_use]
+    pub fn limit(&self, from: &str, to: &str, class: Traffic) -> Option<u64> {
+        let fits = |limit: &&BandwidthLimit| {
+            limit.from.as_deref().is_none_or(|name| name == from)
+                && limit.to.as_deref().is_none_or(|name| name == to)
+                && limit.class.is_none_or(|named| named == class)
+        };
+        self.limits.iter().find(fits).map(|limit| limit.bytes_per_second)
+    }
 }
 
 /// Parts of a manifest that wait for their put.
@@ -206,6 +249,10 @@ pub struct BlobRow {
     pub generation: u64,
     /// When that was, by the state's clock.
     pub at_ms: u64,
+    /// The SHA-256 of the table of its chunks' CRC32C (u32, little-endian, one per 256 KiB), by which any range of it can
+    /// be checked; `None` when nobody has told it yet.
+    #[serde(default)]
+    pub sums: Option<Digest>,
 }
 
 /// Keeps a blob alive and visible in a repository without an edge.

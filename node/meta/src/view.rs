@@ -59,8 +59,8 @@ pub enum Write {
 pub struct Writes {
     /// The changes.
     pub rows: Vec<Write>,
-    /// Blobs whose row or locations changed: what wakes replication.
+    /// Blobs whose row, locations or repositories changed: what wakes replication.
     pub changed_blobs: Vec<portolan_oci::Digest>,
-    /// Whether a node's row changed: targets may have moved.
+    /// Whether a node's row or a policy changed: targets may have moved.
     pub topology_changed: bool,
 }

@@ -3,13 +3,18 @@
 //! ```text
 //!   Parts::create ──▶ Part ──append / PartWriter──▶ (synced now and then: state file) ──seal──▶ StoredFile
 //!                       └─ PartReader: followers of the growing file         │
+//!   Parts::create_chunked ──▶ ChunkedPart ──land, in any order──▶ (synced now and then) ──seal──▶ StoredFile
+//!                       └─ ChunkReader: which chunks are here                │
 //!   Blobs::reader ──▶ BlobReader ──▶ BlobStream                  blobs/<alg>/<2 hex>/<hex>.<file id>
 //! ```
 //!
 //! Invariant: a file with a blob's name is whole, has the digest in its name, and is durable. Everything else here is
-//! in the order of steps that keeps this true over a crash at any point ([`part`]).
+//! in the order of steps that keeps this true over a crash at any point ([`part`], [`chunked`]).
 
+mod chunked;
+mod chunks;
 mod home;
+mod install;
 mod layout;
 mod part;
 mod parts;
@@ -23,12 +28,13 @@ mod sums;
 mod tests;
 mod writer;
 
+pub use chunked::{Chunk, ChunkReader, ChunkedPart};
 pub use layout::PartKind;
 pub use part::{Part, PartReader, SealFailure, StoredFile};
 pub use parts::{PartInfo, Parts};
 pub use reader::BlobReader;
 pub use stream::BlobStream;
-pub use sums::CHUNK_BYTES;
+pub use sums::{CHUNK_BYTES, table_digest};
 pub use writer::PartWriter;
 
 use crate::config::Config;

@@ -270,6 +270,7 @@ pub(crate) fn commit(id: u64, number: u64) -> Command {
         store: StoreId(id),
         file: FileId(u128::from(number) + 1),
         pin_ms: 3_600_000,
+        sums: None,
     }
 }
 

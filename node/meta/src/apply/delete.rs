@@ -95,5 +95,6 @@ pub(super) fn blob(tx: &mut Tx<'_>, name: &RepoName, digest: &Digest) -> Result<
         return refused(Refusal::UnknownBlob);
     }
     tx.delete(Family::Pins, key::pin(digest, repo.id));
+    tx.shown_elsewhere(digest);
     Ok(Outcome::Done)
 }

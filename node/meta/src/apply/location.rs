@@ -7,14 +7,14 @@ use crate::id::{FileId, StoreId};
 use crate::key;
 use crate::limits;
 use crate::outcome::{Outcome, Refusal};
-use crate::placement::{Topology, is_surplus};
+use crate::placement::{Topology, is_surplus, wanted};
 use crate::query;
 use crate::row::{BlobState, ReclaimRow};
 use crate::view::ViewError;
 use portolan_oci::Digest;
 
-/// Confirms copies, each judged alone: the blob must be Live and of the generation that was fetched, and the store
-/// must not have another file of it.
+/// Confirms copies, each judged alone: the blob must be Live and of the generation that was fetched, the store must not
+/// have another file of it, and some repository that shows the blob must allow it to be stored there.
 pub(super) fn add(tx: &mut Tx<'_>, store: StoreId, found: &[FoundCopy]) -> Result<Outcome, ViewError> {
     if found.len() > limits::LOCATIONS_PER_ADD {
         let what = "copies in one confirmation".to_owned();
@@ -23,12 +23,17 @@ pub(super) fn add(tx: &mut Tx<'_>, store: StoreId, found: &[FoundCopy]) -> Resul
     if let Some(refusal) = tx.foreign(store)? {
         return Ok(refusal);
     }
+    let topology = Topology::read(tx.view())?;
+    let region = topology.owner(store).map_or("", |node| node.region.as_str());
     let mut counted = Vec::with_capacity(found.len());
     for copy in found {
         let blob = query::blob(tx.view(), &copy.digest)?;
         let current = blob.is_some_and(|row| row.state == BlobState::Live && row.generation == copy.generation);
         let held = query::copy_in(tx.view(), &copy.digest, store)?;
-        let free = held.is_none() && !tx.given_up(store, copy.file)?;
+        let free = held.is_none() && !tx.given_up(store, copy.file)? && {
+            let wanted = wanted(tx.view(), &topology, &copy.digest)?;
+            !wanted.copies.is_empty() && wanted.may_store(region)
+        };
         if current && free {
             tx.add_location(&copy.digest, store, copy.file, copy.generation);
         }
@@ -60,5 +65,20 @@ pub(super) fn drop(
         tx.put(Family::Reclaim, key::reclaim(store, file), &ReclaimRow { digest: *digest });
     }
     tx.remove_location(digest, store, file);
+    Ok(Outcome::Done)
+}
+
+/// Forgets files that their owner has unlinked. What was never handed over, or was forgotten before, is no error.
+pub(super) fn unlinked(tx: &mut Tx<'_>, store: StoreId, files: &[FileId]) -> Result<Outcome, ViewError> {
+    if files.len() > limits::LOCATIONS_PER_ADD {
+        let what = "files in one command".to_owned();
+        return refused(Refusal::TooMany { what, limit: limits::LOCATIONS_PER_ADD });
+    }
+    if let Some(refusal) = tx.foreign(store)? {
+        return Ok(refusal);
+    }
+    for file in files {
+        tx.delete(Family::Reclaim, key::reclaim(store, *file));
+    }
     Ok(Outcome::Done)
 }

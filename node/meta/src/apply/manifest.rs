@@ -137,10 +137,11 @@ fn not_yet_durable(tx: &Tx<'_>, repo: &RepoRow, put: &PutManifest) -> Result<Opt
         return Ok(Some(Refusal::TooMany { what, limit: limits::ACK_CLOSURE }));
     };
     let topology = Topology::read(tx.view())?;
-    let policy = ack_policy(&topology, Some(repo), tx.proposer);
+    let policy = topology.policies().of(&put.repo);
+    let ack = ack_policy(&topology, &policy, tx.proposer);
     let mut missing = Vec::new();
     for blob in blobs {
-        if missing.len() < limits::REFUSAL_DIGESTS && !durable(tx.view(), &topology, &blob, policy)? {
+        if missing.len() < limits::REFUSAL_DIGESTS && !durable(tx.view(), &topology, &blob, &policy.regions, ack)? {
             missing.push(blob);
         }
     }
@@ -183,6 +184,9 @@ fn insert(tx: &mut Tx<'_>, repo: &RepoRow, put: &PutManifest, parts: u16) {
     tx.put(Family::Manifests, key::manifest(repo.id, &put.digest), &row);
     for child in &put.children {
         tx.put_raw(Family::Edges, key::edge(child.kind, &child.digest, repo.id, &put.digest), Vec::new());
+        if child.kind == ChildKind::Blob {
+            tx.shown_elsewhere(&child.digest);
+        }
     }
     if let Some(subject) = &put.subject {
         let row = ReferrerRow {

@@ -14,6 +14,7 @@ mod delete;
 mod location;
 mod manifest;
 mod node;
+mod policy;
 mod tag;
 #[cfg(test)]
 mod tests;
@@ -58,11 +59,15 @@ fn dispatch(tx: &mut Tx<'_>, command: &Command) -> Result<Outcome, ViewError> {
         Command::InitCluster { cluster_id, epoch } => node::init_cluster(tx, cluster_id, *epoch),
         Command::NodeBoot(boot) => node::boot(tx, boot),
         Command::SetNodeState { node, incarnation, state } => node::set_state(tx, *node, *incarnation, *state),
-        Command::CommitBlob { repo, digest, size, store, file, pin_ms } => {
-            blob::commit(tx, repo, &blob::Upload { digest: *digest, size: *size, store: *store, file: *file }, *pin_ms)
+        Command::CommitBlob { repo, digest, size, store, file, pin_ms, sums } => {
+            let upload = blob::Upload { digest: *digest, size: *size, store: *store, file: *file, sums: *sums };
+            blob::commit(tx, repo, &upload, *pin_ms)
         }
         Command::AddLocations { store, found } => location::add(tx, *store, found),
         Command::DropLocation { digest, store, file, reason } => location::drop(tx, digest, *store, *file, *reason),
+        Command::Unlinked { store, files } => location::unlinked(tx, *store, files),
+        Command::SetPolicy { prefix, policy } => policy::set(tx, prefix, policy),
+        Command::SetBandwidth(row) => policy::set_bandwidth(tx, row),
         Command::MountBlob { repo, from, digest, pin_ms } => blob::mount(tx, repo, from, digest, *pin_ms),
         Command::PutManifestPart { repo, digest, part, bytes } => manifest::put_part(tx, repo, digest, *part, bytes),
         Command::PutManifest(put) => manifest::put(tx, put),

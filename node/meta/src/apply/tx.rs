@@ -63,6 +63,11 @@ impl<'a> Tx<'a> {
         self.overlay.blob_changed(*digest);
     }
 
+    /// Notes that other repositories may show a blob from now on, so that its targets may have moved.
+    pub(super) fn shown_elsewhere(&mut self, digest: &Digest) {
+        self.blob_changed(digest);
+    }
+
     pub(super) fn topology_changed(&mut self) {
         self.overlay.topology_changed();
     }
@@ -73,7 +78,7 @@ impl<'a> Tx<'a> {
         if let Some(repo) = query::repo(self.view(), name)? {
             return Ok(repo);
         }
-        let repo = RepoRow { id: RepoId(self.index), ack: None, ever_held: false };
+        let repo = RepoRow { id: RepoId(self.index), ever_held: false };
         self.put(Family::Repos, key::repo(name), &repo);
         self.put_raw(Family::Repos, key::repo_by_id(repo.id), name.as_str().as_bytes().to_vec());
         Ok(repo)
@@ -84,8 +89,11 @@ impl<'a> Tx<'a> {
         let key = key::pin(digest, repo);
         let until_ms = self.now_ms.saturating_add(for_ms);
         let kept: Option<PinRow> = read(self.view(), Family::Pins, &key)?;
-        if kept.is_none_or(|kept| kept.until_ms < until_ms) {
+        if kept.as_ref().is_none_or(|kept| kept.until_ms < until_ms) {
             self.put(Family::Pins, key, &PinRow { until_ms });
+            if kept.is_none() {
+                self.shown_elsewhere(digest);
+            }
         }
         Ok(())
     }

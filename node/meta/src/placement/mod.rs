@@ -1,43 +1,46 @@
-//! Where blobs shall lie: a pure function of topology and digest, so that no two nodes disagree.
+//! Where blobs shall lie: a pure function of topology, policies and digest, so that no two nodes disagree.
+//!
+//! - this file: [`Topology`], what placement is computed from;
+//! - [`wanted()`]: the targets of a blob; rendezvous hashing chooses among the stores of a region;
+//! - [`standing()`]: targets against facts: deficit and surplus;
+//! - [`ack_policy`], [`durable`]: what a push waits for;
+//! - [`voters`]: which members of a new cluster vote.
 
+mod ack;
 mod rendezvous;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod voters;
+mod wanted;
 
 use crate::id::{NodeId, StoreId};
+use crate::policy::Policies;
 use crate::query;
-use crate::row::{AckPolicy, BlobState, NodeRow, NodeState, RepoRow, Role, StoreRow};
+use crate::row::{NodeRow, NodeState, Role, StoreRow};
 use crate::view::{View, ViewError};
 use portolan_oci::Digest;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use ack::{ack_policy, default_ack, durability, durable};
+pub use standing::{Standing, is_surplus, standing};
 pub use voters::voters;
+pub use wanted::{Wanted, targets, wanted};
 
-/// How many stores of a region hold each blob, where the region has as many.
-pub const COPIES_PER_REGION: usize = 2;
+/// How many stores of a region hold each blob, where the region has as many and no policy says otherwise.
+pub const COPIES_PER_REGION: u32 = 2;
 
 /// The weight of a node's disk: all are equal until they say their size.
 pub const DISK_WEIGHT: u32 = 100;
 
-/// Nodes and stores at one moment of the state.
+/// Nodes, stores and policies at one moment of the state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
+    policies: Policies,
     nodes: BTreeMap<NodeId, NodeRow>,
     stores: BTreeMap<StoreId, StoreRow>,
     /// The stores that may be targets, with their weights, by region.
     candidates: BTreeMap<String, Vec<(StoreId, u32)>>,
-}
-
-/// A blob that a store should hold and does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deficit {
-    /// The blob.
-    pub digest: Digest,
-    /// Its length in bytes.
-    pub size: u64,
-    /// Its generation; a copy is confirmed for this one only.
-    pub generation: u64,
 }
 
 impl Topology {
@@ -46,10 +49,10 @@ impl Topology {
     /// # Errors
     /// What the view fails with, or [`ViewError::Corrupt`].
     pub fn read(view: &dyn View) -> Result<Self, ViewError> {
-        Ok(Self::new(query::nodes(view)?, query::stores(view)?))
+        Ok(Self { policies: Policies::read(view)?, ..Self::new(query::nodes(view)?, query::stores(view)?) })
     }
 
-    /// Builds it from its rows.
+    /// Builds it from its rows, without policies.
     #[must_use]
     pub fn new(nodes: Vec<NodeRow>, stores: Vec<(StoreId, StoreRow)>) -> Self {
         let nodes: BTreeMap<NodeId, NodeRow> = nodes.into_iter().map(|node| (node.id, node)).collect();
@@ -61,7 +64,7 @@ impl Topology {
                 candidates.entry(node.region.clone()).or_default().push((id, *weight));
             }
         }
-        Self { nodes, stores, candidates }
+        Self { policies: Policies::default(), nodes, stores, candidates }
     }
 
     /// A node's row.
@@ -80,6 +83,32 @@ impl Topology {
     pub fn owner(&self, store: StoreId) -> Option<&NodeRow> {
         let StoreRow::Disk { node, .. } = self.stores.get(&store)?;
         self.nodes.get(node)
+    }
+
+    /// What is wanted per repository prefix.
+    #[must_use]
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// The regions that have a full node, in lexical order, also when none of them counts at the moment.
+    pub fn all_regions(&self) -> impl Iterator<Item = &str> {
+        let regions = self.nodes.values().filter(|node| node.role == Role::Full).map(|node| node.region.as_str());
+        regions.collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// The stores of a region that may be targets, with their weights.
+    fn stores_in(&self, region: &str) -> &[(StoreId, u32)] {
+        self.candidates.get(region).map_or(&[], Vec::as_slice)
+    }
+
+    /// Some stores of a region for a digest, best first, whether or not a policy wants a copy there: who does for the
+    /// region what only one node shall do. Nodes that `healthy` refuses are passed over.
+    #[must_use]
+    pub fn elect(&self, digest: &Digest, region: &str, healthy: impl Fn(&NodeRow) -> bool) -> Option<NodeId> {
+        let stores = self.stores_in(region);
+        let preferred = rendezvous::best(digest, stores, stores.len()).into_iter();
+        preferred.filter_map(|store| self.owner(store)).find(|node| healthy(node)).map(|node| node.id)
     }
 
     /// The regions that hold blobs, in lexical order.
@@ -106,102 +135,4 @@ impl Topology {
 /// Full, and neither gone nor going. A node that is down keeps its targets: flapping moves nothing.
 fn may_be_target(node: &NodeRow) -> bool {
     node.role == Role::Full && matches!(node.state, NodeState::Up | NodeState::Down)
-}
-
-/// The stores that shall hold a blob: in each region the [`COPIES_PER_REGION`] (or as many as there are) that
-/// weighted rendezvous hashing prefers, best first, regions in lexical order.
-#[must_use]
-pub fn targets(digest: &Digest, topology: &Topology) -> Vec<StoreId> {
-    let regions = topology.candidates.values();
-    regions.flat_map(|stores| rendezvous::best(digest, stores, COPIES_PER_REGION)).collect()
-}
-
-/// What a store lacks of a blob, if anything: the blob is Live, the store is a target, and it has no copy. Whether
-/// anybody has one to fetch is another question.
-///
-/// # Errors
-/// What the view fails with, or [`ViewError::Corrupt`].
-pub fn lacks(
-    view: &dyn View,
-    topology: &Topology,
-    store: StoreId,
-    digest: &Digest,
-) -> Result<Option<Deficit>, ViewError> {
-    let Some(owner) = topology.owner(store) else {
-        return Ok(None);
-    };
-    let in_region = topology.candidates.get(&owner.region).map_or(&[][..], Vec::as_slice);
-    if !rendezvous::best(digest, in_region, COPIES_PER_REGION).contains(&store) {
-        return Ok(None);
-    }
-    let Some(row) = query::blob(view, digest)?.filter(|row| row.state == BlobState::Live) else {
-        return Ok(None);
-    };
-    if query::copy_in(view, digest, store)?.is_some() {
-        return Ok(None);
-    }
-    Ok(Some(Deficit { digest: *digest, size: row.size, generation: row.generation }))
-}
-
-/// Whether dropping a store's copy leaves one in every current target. Without targets nothing may be dropped.
-///
-/// # Errors
-/// What the view fails with, or [`ViewError::Corrupt`].
-pub fn is_surplus(view: &dyn View, topology: &Topology, store: StoreId, digest: &Digest) -> Result<bool, ViewError> {
-    let targets = targets(digest, topology);
-    let holders: BTreeSet<StoreId> = query::locations(view, digest)?.iter().map(|copy| copy.store).collect();
-    Ok(!targets.is_empty() && targets.iter().all(|target| *target != store && holders.contains(target)))
-}
-
-/// The policy of a repository that has none of its own, pushed to in a region with so many full nodes that are up: two
-/// of them where there are two. One region suffices.
-///
-/// Nodes that are down are not waited for: a copy there would not count, so a region of two nodes could take no push
-/// until the lost one is out. It takes them with one copy, as a region of one node does; the second is made when the
-/// node is back. Who wants pushes to fail rather than that writes the policy into the repository.
-#[must_use]
-pub const fn default_ack(full_nodes_up: usize) -> AckPolicy {
-    AckPolicy { regions: 1, copies: if full_nodes_up >= 2 { 2 } else { 1 } }
-}
-
-/// The policy that a put through this node has to meet: the repository's own, or the default of the node's region.
-#[must_use]
-pub fn ack_policy(topology: &Topology, repo: Option<&RepoRow>, proposer: NodeId) -> AckPolicy {
-    repo.and_then(|repo| repo.ack).unwrap_or_else(|| {
-        let region = topology.node(proposer).map_or("", |node| node.region.as_str());
-        default_ack(topology.full_nodes_up(region))
-    })
-}
-
-/// On how many nodes of each region a blob is durable; nodes that are down or out do not count, and a blob that is
-/// not Live is durable nowhere.
-///
-/// # Errors
-/// What the view fails with, or [`ViewError::Corrupt`].
-pub fn durability(view: &dyn View, topology: &Topology, digest: &Digest) -> Result<BTreeMap<String, u32>, ViewError> {
-    let mut regions = BTreeMap::new();
-    let Some(row) = query::blob(view, digest)?.filter(|row| row.state == BlobState::Live) else {
-        return Ok(regions);
-    };
-    let mut counted = BTreeSet::new();
-    for copy in query::locations(view, digest)? {
-        let Some(owner) = topology.owner(copy.store) else {
-            continue;
-        };
-        let counts = matches!(owner.state, NodeState::Up | NodeState::Draining) && copy.generation == row.generation;
-        if counts && counted.insert(owner.id) {
-            *regions.entry(owner.region.clone()).or_default() += 1;
-        }
-    }
-    Ok(regions)
-}
-
-/// Whether a blob is durable enough for a policy: on `copies` nodes in each of `regions` regions.
-///
-/// # Errors
-/// What the view fails with, or [`ViewError::Corrupt`].
-pub fn durable(view: &dyn View, topology: &Topology, digest: &Digest, policy: AckPolicy) -> Result<bool, ViewError> {
-    let regions = durability(view, topology, digest)?;
-    let enough = regions.values().filter(|copies| **copies >= policy.copies).count();
-    Ok(enough >= policy.regions as usize)
 }

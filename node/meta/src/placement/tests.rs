@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use super::{COPIES_PER_REGION, Topology, default_ack, targets, voters};
+use super::{COPIES_PER_REGION, Topology, ack_policy, default_ack, voters};
 use crate::id::{NodeId, StoreId};
+use crate::policy::{Policy, Regions};
 use crate::row::{AckPolicy, NodeRow, NodeState, Role, StoreRow};
 use portolan_oci::Digest;
 use proptest::prelude::{Just, Strategy};
@@ -32,6 +33,11 @@ fn disk(id: u64, weight: u32) -> (StoreId, StoreRow) {
 /// Nodes 1 to `count` in one region.
 fn region(count: u64) -> Topology {
     Topology::new((1..=count).map(|id| node(id, "eu")).collect(), (1..=count).map(|id| disk(id, 100)).collect())
+}
+
+/// What the default policy wants.
+fn targets(digest: &Digest, topology: &Topology) -> Vec<StoreId> {
+    super::targets(digest, topology, &Policy::default())
 }
 
 fn digests(count: u32) -> impl Iterator<Item = Digest> {
@@ -111,7 +117,7 @@ proptest! {
             prop_assert!(now.iter().all(|store| *store == new || old.contains(store)));
             moved += u32::from(now.contains(&new));
         }
-        let expected = COPIES_PER_REGION as f64 / (count + 1) as f64;
+        let expected = f64::from(COPIES_PER_REGION) / (count + 1) as f64;
         let share = f64::from(moved) / f64::from(total);
         prop_assert!((share - expected).abs() < 0.05, "{share} instead of {expected}");
     }
@@ -151,6 +157,42 @@ proptest! {
 fn two_copies_are_asked_for_where_two_nodes_are_up() {
     for (full_nodes_up, copies) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
         assert_eq!(default_ack(full_nodes_up), AckPolicy { regions: 1, copies });
+    }
+}
+
+#[test]
+fn without_an_own_ack_a_push_asks_for_what_its_repository_keeps_where_it_keeps_it() {
+    let nodes = [(1, "eu"), (2, "eu"), (3, "us")];
+    let topology = Topology::new(
+        nodes.iter().map(|(id, region)| node(*id, region)).collect(),
+        nodes.iter().map(|(id, _)| disk(*id, 100)).collect(),
+    );
+    let only = |region: &str| Regions::Only([region.to_owned()].into());
+    let one = |regions| AckPolicy { regions: 1, copies: regions };
+    let own = AckPolicy { regions: 2, copies: 1 };
+    let cases = [
+        (Policy::default(), 1, one(2)),
+        (Policy::default(), 3, one(1)),
+        (Policy { copies: 1, ..Policy::default() }, 1, one(1)),
+        (Policy { regions: only("eu"), ..Policy::default() }, 3, one(2)),
+        (Policy { regions: only("us"), ..Policy::default() }, 1, one(1)),
+        (Policy { ack: Some(own), ..Policy::default() }, 1, own),
+    ];
+    for (policy, proposer, expected) in cases {
+        assert_eq!(ack_policy(&topology, &policy, NodeId(proposer)), expected, "{policy:?} at {proposer}");
+    }
+}
+
+#[test]
+fn whoever_is_elected_in_a_region_is_well_and_another_takes_over() {
+    let topology = region(4);
+    for digest in digests(50) {
+        let first = topology.elect(&digest, "eu", |_| true);
+        assert_eq!(first.map(StoreId::from), targets(&digest, &topology).first().copied());
+        let second = topology.elect(&digest, "eu", |node| Some(node.id) != first);
+        assert_eq!(second.map(StoreId::from), targets(&digest, &topology).get(1).copied());
+        assert_eq!(topology.elect(&digest, "eu", |_| false), None);
+        assert_eq!(topology.elect(&digest, "us", |_| true), None);
     }
 }
 

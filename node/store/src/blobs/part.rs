@@ -8,8 +8,9 @@
 //! lists; a crash after it leaves a whole blob.
 
 use super::home::{DATA, Home, STATE};
+use super::install::install;
 use super::progress::Progress;
-use super::{layout, reader};
+use super::reader;
 use crate::error::StoreError;
 use crate::files;
 use crate::telemetry::{Action, timed};
@@ -39,6 +40,8 @@ pub struct StoredFile {
     pub size: u64,
     /// Which file of that digest it is.
     pub file: FileId,
+    /// The SHA-256 of the table of its chunks' CRC32C: what ranges of it are checked by elsewhere.
+    pub sums: Digest,
 }
 
 /// A part that could not be sealed.
@@ -183,20 +186,7 @@ impl Part {
             return Err(StoreError::DigestMismatch { expected: *expected, actual: Box::new(actual) });
         }
         self.sync_data()?;
-        let layout = &self.home.shared.layout;
-        let file = layout::fresh_file_id();
-        let folder = layout.durable_folder(expected)?;
-        let sums = layout.sums(expected, file);
-        if let Err(error) = files::create_synced(&sums, &self.progress.sums.finish().encode()) {
-            files::remove_file(&sums)?;
-            return Err(error);
-        }
-        files::rename(&self.data(), &layout.blob(expected, file))?;
-        self.sealed = true;
-        files::sync_dir(&folder)?;
-        // Need not be durable: what a crash brings back has no data and is swept.
-        files::remove_dir(&self.home.dir)?;
-        Ok(StoredFile { digest: *expected, size: self.len(), file })
+        install(&self.home, expected, &self.progress.sums.finish(), || self.sealed = true)
     }
 
     /// [`Part::seal`] on the blocking pool.
@@ -223,7 +213,7 @@ impl Part {
     /// Reads what is there while it grows, and goes on to after it was sealed or discarded.
     #[must_use]
     pub fn reader(&self) -> PartReader {
-        PartReader { file: Arc::clone(&self.file), path: Arc::new(self.data()) }
+        PartReader::new(Arc::clone(&self.file), self.data())
     }
 
     /// What would make all of it durable now; for a sync that goes on beside further appends.
@@ -277,7 +267,7 @@ impl Part {
     }
 }
 
-fn write_pieces(file: &File, pieces: &[Bytes], mut offset: u64) -> std::io::Result<()> {
+pub(super) fn write_pieces(file: &File, pieces: &[Bytes], mut offset: u64) -> std::io::Result<()> {
     for group in pieces.chunks(PIECES_PER_WRITE) {
         let slices: Vec<IoSlice<'_>> = group.iter().map(|piece| IoSlice::new(piece)).collect();
         let mut written = loop {
@@ -330,6 +320,10 @@ pub struct PartReader {
 }
 
 impl PartReader {
+    pub(super) fn new(file: Arc<File>, path: PathBuf) -> Self {
+        Self { file, path: Arc::new(path) }
+    }
+
     /// Reads at most `length` bytes; fewer at the end of what is there. Blocks.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! Sidecar, little-endian: `PSUM1`, size (u64), one u32 per chunk, and a u32 over all before.
 
 use crate::error::StoreError;
+use portolan_oci::Digest;
 use std::path::Path;
 
 /// The length of the pieces that have a checksum of their own, in bytes.
@@ -56,11 +57,18 @@ impl Summer {
     }
 }
 
+/// The SHA-256 of a table of chunk sums, each as a little-endian u32, as [`portolan_meta::row::BlobRow::sums`] has it.
+#[must_use]
+pub fn table_digest(chunks: &[u32]) -> Digest {
+    let bytes: Vec<u8> = chunks.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+    Digest::sha256_of(&bytes)
+}
+
 /// The sums of a whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sums {
     pub(super) size: u64,
-    chunks: Vec<u32>,
+    pub(super) chunks: Vec<u32>,
 }
 
 impl Sums {
@@ -76,6 +84,11 @@ impl Sums {
         out.extend(self.chunks.iter().flat_map(|sum| sum.to_le_bytes()));
         out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
         out
+    }
+
+    /// The SHA-256 of the table of sums: two files of the same bytes have the same.
+    pub(super) fn digest(&self) -> Digest {
+        table_digest(&self.chunks)
     }
 
     /// Reads a sidecar; `None` when it is damaged.

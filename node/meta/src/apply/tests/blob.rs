@@ -14,6 +14,7 @@ fn commit(blob: &str, size: u64, store: u64, file: u128) -> Command {
         store: StoreId(store),
         file: FileId(file),
         pin_ms: PIN_MS,
+        sums: None,
     }
 }
 

@@ -15,6 +15,7 @@ fn upload(incarnation: u64, sequence: u64, settled_below: u64) -> Proposal {
         store: StoreId(1),
         file: FileId(u128::from(incarnation * 1_000_000 + sequence)),
         pin_ms: 1,
+        sums: None,
     };
     Proposal { key, at_ms: 0, command }
 }

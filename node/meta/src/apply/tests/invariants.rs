@@ -36,7 +36,7 @@ fn repos(state: &MemoryState) -> BTreeMap<RepoId, (RepoName, RepoRow)> {
             b'i' => {
                 by_id.insert(RepoId(key::split_number(&key[1..]).unwrap().0), text(value));
             }
-            b'l' => {}
+            b'l' | b'p' => {}
             other => panic!("a repository key of kind {other}"),
         }
     }

@@ -98,7 +98,7 @@ fn a_surplus_copy_stays_until_every_target_holds_the_blob() {
         files.push((id, file));
     }
     let topology = crate::placement::Topology::read(&world.state).unwrap();
-    let targets = crate::placement::targets(&digest("a"), &topology);
+    let targets = crate::placement::targets(&digest("a"), &topology, &crate::policy::Policy::default());
     let (spare, file) = *files.iter().find(|(id, _)| !targets.contains(&StoreId(*id))).unwrap();
     let refused = Outcome::Refused(Refusal::TargetLacks);
     assert_eq!(world.run(spare, drop("a", spare, file, DropReason::Surplus)), refused, "region ap lacks it");

@@ -9,5 +9,6 @@ mod invariants;
 mod location;
 mod manifest;
 mod node;
+mod policy;
 mod property;
 mod world;

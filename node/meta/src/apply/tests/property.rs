@@ -10,6 +10,7 @@ use crate::limits;
 use crate::memory::MemoryState;
 use crate::outcome::Outcome;
 use crate::overlay::Overlay;
+use crate::policy::{PolicyRow, Prefix, Regions};
 use crate::query;
 use crate::row::NodeState;
 use crate::view::Writes;
@@ -17,7 +18,7 @@ use portolan_oci::Digest;
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any};
 use proptest::{prop_assert, prop_assert_eq, proptest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const REPOS: [&str; 2] = ["app", "other"];
 const BLOBS: [&str; 4] = ["b0", "b1", "b2", "b3"];
@@ -103,7 +104,7 @@ impl Log {
         match kind % 20 {
             0..=4 => {
                 let file = self.file(blob, c);
-                Command::CommitBlob { repo: name, digest: blob, size: 2, store, file, pin_ms: PIN_MS }
+                Command::CommitBlob { repo: name, digest: blob, size: 2, store, file, pin_ms: PIN_MS, sums: None }
             }
             5 | 6 => {
                 let found = BLOBS
@@ -127,7 +128,11 @@ impl Log {
                 let digest = put(step).digest;
                 Command::DeleteManifest { repo: name, digest, grace_ms: GRACE_MS * u64::from(c % 2), by: String::new() }
             }
-            15 => Command::DeleteBlob { repo: name, digest: blob },
+            15 => match c % 3 {
+                0 => Command::SetPolicy { prefix: Prefix::parse(pick(&["", "app"], a)).unwrap(), policy: policy(b) },
+                1 => Command::Unlinked { store, files: vec![FileId(1 + u128::from(b % 32))] },
+                _ => Command::DeleteBlob { repo: name, digest: blob },
+            },
             16 => {
                 let incarnation = 1 + u64::from(b % 2);
                 Command::SetNodeState { node: NodeId(1 + u64::from(a % 3)), incarnation, state: pick(&STATES, c) }
@@ -151,6 +156,17 @@ impl Log {
         self.last_file.insert(blob, FileId(self.files));
         FileId(self.files)
     }
+}
+
+fn policy(number: u8) -> PolicyRow {
+    let one = |region: &str| BTreeSet::from([region.to_owned()]);
+    let regions = match number % 4 {
+        0 => None,
+        1 => Some(Regions::Only(one("us"))),
+        2 => Some(Regions::NeverOutside(one("eu"))),
+        _ => Some(Regions::All),
+    };
+    PolicyRow { regions, copies: (number % 5 == 1).then_some(1), ..PolicyRow::default() }
 }
 
 /// One of six manifests, whose children its name decides, as a digest does: four images, an index of one of
@@ -305,6 +321,7 @@ fn random_logs_reach_every_outcome() {
         "Refused(ReferredTo",
         "Refused(TargetLacks",
         "Refused(FileGivenUp",
+        "Refused(Barred",
     ];
     for name in expected {
         assert!(seen.keys().any(|key| key.starts_with(name)), "{name} never happened: {seen:?}");

@@ -10,8 +10,9 @@ use crate::key;
 use crate::limits;
 use crate::memory::MemoryState;
 use crate::outcome::Outcome;
+use crate::policy::{PolicyRow, Prefix};
 use crate::query;
-use crate::row::{AckPolicy, BlobState, Child, ChildKind, NodeState, RepoRow, Role};
+use crate::row::{AckPolicy, BlobState, Child, ChildKind, NodeState, Role};
 use bytes::Bytes;
 use portolan_oci::{Digest, RepoName, Tag};
 use std::collections::BTreeMap;
@@ -150,6 +151,7 @@ impl World {
             store: StoreId(node),
             file,
             pin_ms: PIN_MS,
+            sums: None,
         };
         match self.run(node, command) {
             Outcome::BlobCommitted { file, .. } => file,
@@ -173,9 +175,12 @@ impl World {
     }
 
     pub(super) fn set_ack(&mut self, name: &str, ack: AckPolicy) {
-        let row = query::repo(&self.state, &repo(name)).unwrap().unwrap();
-        let row = RepoRow { ack: Some(ack), ..row };
-        self.state.put(Family::Repos, key::repo(&repo(name)), codec::encode(&row));
+        self.set_policy(name, PolicyRow { ack: Some(ack), ..PolicyRow::default() });
+    }
+
+    pub(super) fn set_policy(&mut self, prefix: &str, policy: PolicyRow) {
+        let prefix = Prefix::parse(prefix).unwrap();
+        assert_eq!(self.run(1, Command::SetPolicy { prefix, policy }), Outcome::Done);
     }
 
     /// What condemning will do: refused unless the blob is Live without edge and unexpired pin.

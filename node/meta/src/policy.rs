@@ -1,0 +1,318 @@
+//! What operators want per repository prefix: where copies lie, how many, what a push waits for, how fresh tags are.
+//!
+//! Settings are inherited: each field comes from the longest prefix that covers the repository and sets it, and at last
+//! from [`Policy::default`]. A policy is desired state: placement is computed from it anew whenever it changes.
+
+use crate::codec::{corrupt, decode};
+use crate::family::Family;
+use crate::key;
+use crate::limits;
+use crate::row::AckPolicy;
+use crate::view::{View, ViewError};
+use portolan_oci::{Invalid, RepoName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Whole path components of a repository name: `team/prod` covers `team/prod` and `team/prod/app`, not `team/production`.
+/// The empty one covers everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Prefix(String);
+
+impl Prefix {
+    /// The prefix of that text; a `/` at its end is forgiven.
+    ///
+    /// # Errors
+    /// When it is neither empty nor the beginning of a repository name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.strip_suffix('/').unwrap_or(text);
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let name: RepoName = text.parse()?;
+        Ok(Self(name.as_str().to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a repository lies below it.
+    #[must_use]
+    pub fn covers(&self, name: &RepoName) -> bool {
+        match name.as_str().strip_prefix(self.0.as_str()) {
+            Some(rest) => self.0.is_empty() || rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Prefix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Prefix {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Prefix> for String {
+    fn from(prefix: Prefix) -> Self {
+        prefix.0
+    }
+}
+
+/// Where copies lie. Bytes are streamed to every region, whatever this says; manifests are everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Regions {
+    /// In every region.
+    #[default]
+    All,
+    /// In these. What a pull brings elsewhere is kept for a while.
+    Only(BTreeSet<String>),
+    /// In these, and no byte is stored anywhere else.
+    NeverOutside(BTreeSet<String>),
+}
+
+impl Regions {
+    /// Whether copies are wanted in a region.
+    #[must_use]
+    pub fn want(&self, region: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(regions) | Self::NeverOutside(regions) => regions.contains(region),
+        }
+    }
+
+    /// Whether a copy may be stored in a region.
+    #[must_use]
+    pub fn allow(&self, region: &str) -> bool {
+        match self {
+            Self::All | Self::Only(_) => true,
+            Self::NeverOutside(regions) => regions.contains(region),
+        }
+    }
+
+    /// The regions that are named.
+    #[must_use]
+    pub fn named(&self) -> Option<&BTreeSet<String>> {
+        match self {
+            Self::All => None,
+            Self::Only(regions) | Self::NeverOutside(regions) => Some(regions),
+        }
+    }
+}
+
+/// How fresh the answer to a tag read or a list is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TagReads {
+    /// Confirmed by the leader after the question came.
+    #[default]
+    Linearizable,
+    /// Confirmed at most so long before.
+    Bounded {
+        /// In milliseconds.
+        ms: u64,
+    },
+}
+
+/// What a tag read gets while there is no leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartitionContract {
+    /// The last known answer, marked with `Warning` and `Age`.
+    #[default]
+    ServeStale,
+    /// 503.
+    Fail,
+}
+
+/// The settings of one prefix; what is `None` is inherited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyRow {
+    /// Where copies lie.
+    pub regions: Option<Regions>,
+    /// How many stores of each such region hold each blob, where the region has as many.
+    pub copies: Option<u32>,
+    /// What a push waits for.
+    pub ack: Option<AckPolicy>,
+    /// How fresh tag reads are.
+    pub tag_reads: Option<TagReads>,
+    /// What they get without a leader.
+    pub partition: Option<PartitionContract>,
+}
+
+impl PolicyRow {
+    /// Whether everything is inherited.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What holds for one repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Where copies lie.
+    pub regions: Regions,
+    /// How many stores of each such region hold each blob, where the region has as many.
+    pub copies: u32,
+    /// What a push waits for; `None` is the default of [`crate::placement::ack_policy`].
+    pub ack: Option<AckPolicy>,
+    /// How fresh tag reads are.
+    pub tag_reads: TagReads,
+    /// What they get without a leader; `None` is the asked node's own setting.
+    pub partition: Option<PartitionContract>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            regions: Regions::All,
+            copies: crate::placement::COPIES_PER_REGION,
+            ack: None,
+            tag_reads: TagReads::Linearizable,
+            partition: None,
+        }
+    }
+}
+
+/// All settings at one moment, by prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policies(Vec<(Prefix, PolicyRow)>);
+
+impl Policies {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// What the view fails with, or [`ViewError::Corrupt`].
+    pub fn read(view: &dyn View) -> Result<Self, ViewError> {
+        let prefix = key::policies();
+        let mut found = Vec::new();
+        for (key, value) in view.scan(Family::Repos, &prefix, None, limits::POLICIES)? {
+            let text = std::str::from_utf8(&key[prefix.len()..]).ok().and_then(|text| Prefix::parse(text).ok());
+            let name = text.ok_or_else(|| corrupt(Family::Repos, &key, "it ends in no prefix"))?;
+            found.push((name, decode(Family::Repos, &key, &value)?));
+        }
+        Ok(Self(found))
+    }
+
+    /// Each prefix with its settings, in lexical order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Prefix, &PolicyRow)> {
+        self.0.iter().map(|(prefix, row)| (prefix, row))
+    }
+
+    /// Whether no prefix has any.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What holds for a repository.
+    #[must_use]
+    pub fn of(&self, name: &RepoName) -> Policy {
+        // Prefixes of one name sort by their length.
+        let mut policy = Policy::default();
+        for (_, row) in self.0.iter().filter(|(prefix, _)| prefix.covers(name)) {
+            policy.regions = row.regions.clone().unwrap_or(policy.regions);
+            policy.copies = row.copies.unwrap_or(policy.copies);
+            policy.ack = row.ack.or(policy.ack);
+            policy.tag_reads = row.tag_reads.unwrap_or(policy.tag_reads);
+            policy.partition = row.partition.or(policy.partition);
+        }
+        policy
+    }
+
+    /// The most copies per region that any repository may want.
+    pub(crate) fn most_copies(&self) -> u32 {
+        let set = self.0.iter().filter_map(|(_, row)| row.copies);
+        set.chain([Policy::default().copies]).max().unwrap_or(1)
+    }
+}
+
+/// What holds for a repository.
+///
+/// # Errors
+/// What the view fails with, or [`ViewError::Corrupt`].
+pub fn effective(view: &dyn View, name: &RepoName) -> Result<Policy, ViewError> {
+    Ok(Policies::read(view)?.of(name))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::{AckPolicy, PartitionContract, Policies, Policy, PolicyRow, Prefix, Regions, TagReads};
+    use proptest::proptest;
+
+    #[test]
+    fn a_prefix_covers_whole_components_only() {
+        let cases = [
+            ("", "anything/at/all", true),
+            ("team", "team", true),
+            ("team", "team/app", true),
+            ("team/", "team/app", true),
+            ("team", "teams", false),
+            ("team/prod", "team/production", false),
+            ("team/prod", "team", false),
+        ];
+        for (prefix, name, covered) in cases {
+            assert_eq!(Prefix::parse(prefix).unwrap().covers(&name.parse().unwrap()), covered, "{prefix} {name}");
+        }
+        for bad in ["/", "/team", "Team", "team//x", "team/*", "a b"] {
+            assert!(Prefix::parse(bad).is_err() || bad == "/", "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_field_comes_from_the_longest_prefix_that_sets_it() {
+        let ack = AckPolicy { regions: 2, copies: 1 };
+        let rows = [
+            ("", PolicyRow { copies: Some(3), partition: Some(PartitionContract::Fail), ..PolicyRow::default() }),
+            ("team", PolicyRow { ack: Some(ack), copies: Some(1), ..PolicyRow::default() }),
+            ("team/prod", PolicyRow { tag_reads: Some(TagReads::Bounded { ms: 5 }), ..PolicyRow::default() }),
+        ];
+        let rows = rows.map(|(prefix, row)| (Prefix::parse(prefix).unwrap(), row));
+        let policies = Policies(rows.to_vec());
+        let of = |name: &str| policies.of(&name.parse().unwrap());
+        let root = Policy { copies: 3, partition: Some(PartitionContract::Fail), ..Policy::default() };
+        assert_eq!(of("other"), root);
+        let team = Policy { copies: 1, ack: Some(ack), ..root };
+        assert_eq!(of("team/test"), team);
+        assert_eq!(of("team/prod/app"), Policy { tag_reads: TagReads::Bounded { ms: 5 }, ..team });
+    }
+
+    #[test]
+    fn regions_say_where_copies_are_wanted_and_where_they_are_allowed() {
+        let eu = || ["eu".to_owned()].into();
+        let cases = [
+            (Regions::All, "us", true, true),
+            (Regions::Only(eu()), "eu", true, true),
+            (Regions::Only(eu()), "us", false, true),
+            (Regions::NeverOutside(eu()), "eu", true, true),
+            (Regions::NeverOutside(eu()), "us", false, false),
+        ];
+        for (regions, region, want, allow) in cases {
+            assert_eq!((regions.want(region), regions.allow(region)), (want, allow), "{regions:?} {region}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_repository_always_lies_below_its_own_name(name in "[a-z]{1,5}(/[a-z]{1,5}){0,3}") {
+            let prefix = Prefix::parse(&name).unwrap();
+            assert!(prefix.covers(&name.parse().unwrap()));
+            assert!(prefix.covers(&format!("{name}/below").parse().unwrap()));
+            assert!(!prefix.covers(&format!("{name}x").parse().unwrap()));
+        }
+    }
+}
