@@ -54,6 +54,14 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// No blob of the part's size has such a chunk.
+    #[error("a chunk {index} of {length} bytes does not belong to the blob")]
+    BadChunk {
+        /// Its number.
+        index: u64,
+        /// Its length in bytes.
+        length: u64,
+    },
     /// It was closed; nothing more can be written.
     #[error("{what} is closed")]
     Closed {

@@ -33,8 +33,8 @@ mod state;
 mod telemetry;
 
 pub use blobs::{
-    BlobReader, BlobStream, Blobs, CHUNK_BYTES, Chunk, ChunkReader, ChunkedPart, Part, PartInfo, PartKind, PartReader, PartWriter, Parts, SealFailure,
-    StoredFile, table_digest,
+    BlobReader, BlobStream, Blobs, CHUNK_BYTES, Chunk, ChunkReader, ChunkedPart, Part, PartInfo, PartKind, PartReader,
+    PartWriter, Parts, SealFailure, StoredFile, table_digest,
 };
 pub use config::{Config, VerifyReads};
 pub use data_dir::DataDir;

@@ -1,5 +1,7 @@
 //! The folders of files that grow: `uploads/<id>/` and `fetches/<id>/`, each with `data`, `state` and `note`.
 
+use super::chunked::ChunkedPart;
+use super::chunks::Chunks;
 use super::home::{DATA, Home, NOTE, STATE};
 use super::layout::PartKind;
 use super::part::Part;
@@ -50,18 +52,48 @@ impl Parts {
     pub fn create(&self, id: &str, algorithm: Algorithm, note: &[u8]) -> Result<Part, StoreError> {
         self.shared.space.check()?;
         let home = Home::claim(&self.shared, self.kind, id)?;
-        fs::create_dir(&home.dir).map_err(|source| files::io("creating", &home.dir, source))?;
         let progress = Box::new(Progress::new(algorithm));
-        let made = write_new(&home.dir.join(NOTE), note)
-            .and_then(|_| write_new(&home.dir.join(STATE), &progress.encode()))
-            .and_then(|_| write_new(&home.dir.join(DATA), &[]));
-        match made {
-            Ok(file) => Ok(Part::new(home, file, Bytes::copy_from_slice(note), progress)),
-            Err(error) => {
-                files::remove_dir(&home.dir)?;
-                Err(error)
-            }
+        let file = make(&home, note, &progress.encode())?;
+        Ok(Part::new(home, file, Bytes::copy_from_slice(note), progress))
+    }
+
+    /// Begins an empty part for a blob of `size` bytes, hashed with `algorithm`, whose chunks come in any order. It is not
+    /// durable before its first sync.
+    ///
+    /// # Errors
+    /// As [`Parts::create`].
+    pub fn create_chunked(&self, id: &str, algorithm: Algorithm, size: u64) -> Result<ChunkedPart, StoreError> {
+        self.shared.space.check()?;
+        let home = Home::claim(&self.shared, self.kind, id)?;
+        let chunks = Chunks::new(algorithm, size);
+        let file = make(&home, b"", &chunks.encode())?;
+        Ok(ChunkedPart::new(home, file, chunks))
+    }
+
+    /// Opens a chunked part with every chunk that its last sync left; what landed after that is none. Reads no more of
+    /// the file than what the front has to be hashed on by, at [`ChunkedPart::advance`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Busy`] when it is open; [`StoreError::Corrupt`] when it is shorter
+    /// than its last sync, its state is damaged, or it is for another size or of another kind: remove it then.
+    pub fn open_chunked(&self, id: &str, algorithm: Algorithm, size: u64) -> Result<ChunkedPart, StoreError> {
+        let home = Home::claim(&self.shared, self.kind, id)?;
+        let Some(saved) = read_state(&home.dir)? else {
+            return Err(StoreError::NotFound { what: format!("part {id}") });
+        };
+        let path = home.dir.join(DATA);
+        let corrupt = |reason| StoreError::Corrupt { what: path.display().to_string(), reason };
+        let Saved::Chunks(chunks) = saved else { return Err(corrupt("it grows at its end".to_owned())) };
+        if chunks.size() != size || chunks.hasher.algorithm() != algorithm {
+            return Err(corrupt(format!("it is for a blob of {} bytes", chunks.size())));
         }
+        let (file, length) = open_data(&path)?;
+        if length < chunks.end() {
+            return Err(corrupt(format!("{length} of {} synced bytes are there", chunks.end())));
+        }
+        file.set_len(chunks.end()).map_err(|source| files::io("truncating", &path, source))?;
+        home.names_durable.store(true, Ordering::Release);
+        Ok(ChunkedPart::new(home, file, *chunks))
     }
 
     /// Opens a part where its last sync left it: what landed after that is cut off.
@@ -75,17 +107,24 @@ impl Parts {
         let note = files::read_optional(&home.dir.join(NOTE))?.ok_or_else(not_found)?;
         let saved = read_state(&home.dir)?.ok_or_else(not_found)?;
         let path = home.dir.join(DATA);
-        let file =
-            File::options().read(true).write(true).open(&path).map_err(|source| files::io("opening", &path, source))?;
-        let length = file.metadata().map_err(|source| files::io("measuring", &path, source))?.len();
-        if length < saved.offset() {
-            let reason = format!("{length} of {} synced bytes are there", saved.offset());
-            return Err(StoreError::Corrupt { what: path.display().to_string(), reason });
-        }
-        file.set_len(saved.offset()).map_err(|source| files::io("truncating", &path, source))?;
+        let (file, length) = open_data(&path)?;
+        let corrupt = |reason| StoreError::Corrupt { what: path.display().to_string(), reason };
+        let cut_back = |offset| {
+            if length < offset {
+                return Err(corrupt(format!("{length} of {offset} synced bytes are there")));
+            }
+            file.set_len(offset).map_err(|source| files::io("truncating", &path, source))
+        };
         let progress = match saved {
-            Saved::Whole(progress) => progress,
-            Saved::OffsetOnly(algorithm, _) => Box::new(hash_again(&file, &path, algorithm)?),
+            Saved::Whole(progress) => {
+                cut_back(progress.offset())?;
+                progress
+            }
+            Saved::OffsetOnly(algorithm, offset) => {
+                cut_back(offset)?;
+                Box::new(hash_again(&file, &path, algorithm)?)
+            }
+            Saved::Chunks(_) => return Err(corrupt("its chunks come in any order".to_owned())),
         };
         home.names_durable.store(true, Ordering::Release);
         Ok(Part::new(home, file, note.into(), progress))
@@ -183,7 +222,28 @@ fn read_state(dir: &Path) -> Result<Option<Saved>, StoreError> {
     let Some(bytes) = files::read_optional(&path)? else { return Ok(None) };
     let damaged =
         || StoreError::Corrupt { what: path.display().to_string(), reason: "its checksum differs".to_owned() };
-    Progress::decode(&bytes).ok_or_else(damaged).map(Some)
+    let chunks = || Chunks::decode(&bytes).map(|chunks| Saved::Chunks(Box::new(chunks)));
+    Progress::decode(&bytes).or_else(chunks).ok_or_else(damaged).map(Some)
+}
+
+/// Makes the folder and the files of an empty part; its data is open.
+fn make(home: &Home, note: &[u8], state: &[u8]) -> Result<File, StoreError> {
+    fs::create_dir(&home.dir).map_err(|source| files::io("creating", &home.dir, source))?;
+    let made = write_new(&home.dir.join(NOTE), note)
+        .and_then(|_| write_new(&home.dir.join(STATE), state))
+        .and_then(|_| write_new(&home.dir.join(DATA), &[]));
+    if made.is_err() {
+        files::remove_dir(&home.dir)?;
+    }
+    made
+}
+
+/// A part's data, and its length.
+fn open_data(path: &Path) -> Result<(File, u64), StoreError> {
+    let file =
+        File::options().read(true).write(true).open(path).map_err(|source| files::io("opening", path, source))?;
+    let length = file.metadata().map_err(|source| files::io("measuring", path, source))?.len();
+    Ok((file, length))
 }
 
 fn hash_again(mut file: &File, path: &Path, algorithm: Algorithm) -> Result<Progress, StoreError> {

@@ -3,6 +3,7 @@
 //! On disk, little-endian: `PPRT1`, algorithm (u8), offset (u64), partial sum (u32), length of the hash state (u16),
 //! hash state, one u32 per whole chunk, and a u32 over all before. It is only ever written for bytes that are durable.
 
+use super::chunks::Chunks;
 use super::sums::{CHUNK_BYTES, Summer};
 use portolan_oci::{Algorithm, Hasher};
 
@@ -30,6 +31,8 @@ pub(super) enum Saved {
     Whole(Box<Progress>),
     /// Only how long the durable prefix is: another version of the hash wrote the rest. Hash the prefix again.
     OffsetOnly(Algorithm, u64),
+    /// It is a chunked part's.
+    Chunks(Box<Chunks>),
 }
 
 impl Saved {
@@ -38,6 +41,7 @@ impl Saved {
         match self {
             Self::Whole(progress) => progress.offset(),
             Self::OffsetOnly(_, offset) => *offset,
+            Self::Chunks(chunks) => chunks.bytes(),
         }
     }
 }
