@@ -289,7 +289,10 @@ impl Cluster {
     fn serve(&mut self, node: usize, more: Option<(&str, String)>) -> crate::Result<()> {
         let data = &self.nodes[node].data;
         let log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("restarted.log"))?;
-        let child = Command::new(binary())
+        let mut words = self.launcher(node);
+        words.push(binary().to_string_lossy().into_owned());
+        let child = Command::new(&words[0])
+            .args(&words[1..])
             .args(["serve", "--config"])
             .arg(data.join("portolan.toml"))
             .envs(self.environment.iter().cloned())
@@ -301,6 +304,30 @@ impl Cluster {
             .spawn()?;
         self.restarted.insert(node, child);
         Ok(())
+    }
+
+    /// The words that `portolan dev` was told to start nodes with, filled in for one of them.
+    fn launcher(&self, node: usize) -> Vec<String> {
+        let at = self.options.iter().position(|word| word == "--launcher");
+        let Some(template) = at.and_then(|at| self.options.get(at + 1)) else { return Vec::new() };
+        let Node { name, region, .. } = &self.nodes[node];
+        template.split_whitespace().map(|word| word.replace("{region}", region).replace("{name}", name)).collect()
+    }
+
+    /// Stops a node in the middle of whatever it does (SIGSTOP), as a machine that hangs.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn pause(&self, node: usize) -> crate::Result<()> {
+        Ok(kill_process(self.pid(node)?, Signal::STOP)?)
+    }
+
+    /// Lets a stopped node go on.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn resume(&self, node: usize) -> crate::Result<()> {
+        Ok(kill_process(self.pid(node)?, Signal::CONT)?)
     }
 
     /// Waits until a node serves pulls.

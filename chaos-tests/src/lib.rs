@@ -12,13 +12,15 @@
 //! - [`tmpfs`] mounts small disks;
 //! - [`tool`] runs other programs under a deadline;
 //! - [`wait`] waits for conditions;
-//! - [`wan`] is an emulated WAN between network namespaces, also as the program `portolan-wan`.
+//! - [`wan`] is an emulated WAN between network namespaces, also as the program `portolan-wan`;
+//! - [`geo`] is a cluster on it.
 
 pub mod balancer;
 pub mod big;
 pub mod client;
 pub mod cluster;
 pub mod forget;
+pub mod geo;
 pub mod image;
 pub mod kills;
 pub mod layout;

@@ -11,6 +11,10 @@ use std::time::Duration;
 pub struct Measured {
     /// What became of the packets since the link's last change.
     pub counters: Vec<Counters>,
+    /// Bytes that went on their way since the WAN is up.
+    pub carried: Vec<u64>,
+    /// How often figures were put up so far, these included.
+    pub round: u64,
     /// Bits per second that went on their way during the last second.
     pub rates: Vec<u64>,
     /// The median round trip of the last seconds.

@@ -167,6 +167,7 @@ impl Wan {
                 cut: link.cut,
                 rtt_ms: (link.delay + links[back].delay).as_secs_f64() * 1e3,
                 measured_rtt_ms: measured.round_trips.get(pair).copied().flatten().map(|rtt| rtt.as_secs_f64() * 1e3),
+                carried_bytes: measured.carried.get(pair).copied().unwrap_or_default(),
                 carried: measured.rates.get(pair).copied().unwrap_or_default(),
                 offered: counters.offered,
                 lost: counters.lost,
@@ -180,6 +181,7 @@ impl Wan {
             links: ordered.map(describe).collect(),
             cpu_seconds: measured.cpu.as_secs_f64(),
             up_seconds: self.started.elapsed().as_secs_f64(),
+            round: measured.round,
         }
     }
 

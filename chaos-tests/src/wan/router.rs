@@ -243,6 +243,8 @@ impl Router {
         let cpu = clock_gettime(ClockId::ThreadCPUTime);
         self.board.publish(Measured {
             counters: self.shapers.iter().map(|shaper| shaper.counters).collect(),
+            carried: self.shapers.iter().map(|shaper| shaper.carried).collect(),
+            round: self.ticks,
             rates: self.rates.clone(),
             round_trips: self.round_trips.medians(now),
             cpu: Duration::new(cpu.tv_sec as u64, cpu.tv_nsec as u32),

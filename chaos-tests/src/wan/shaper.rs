@@ -38,13 +38,15 @@ pub struct Shaper {
     last_due: u64,
     /// What became of the packets.
     pub counters: Counters,
+    /// Bytes that went on their way since the WAN is up, whatever changed meanwhile.
+    pub carried: u64,
 }
 
 impl Shaper {
     /// A link that has carried nothing yet.
     #[must_use]
     pub fn new(link: Link) -> Self {
-        Self { link, free_at: 0, last_due: 0, counters: Counters::default() }
+        Self { link, free_at: 0, last_due: 0, counters: Counters::default(), carried: 0 }
     }
 
     /// How the link is.
@@ -60,7 +62,7 @@ impl Shaper {
         if self.link == link {
             return false;
         }
-        *self = Self::new(link);
+        *self = Self { carried: self.carried, ..Self::new(link) };
         true
     }
 
@@ -115,6 +117,7 @@ impl Shaper {
         }
         let bytes = (shape.wire(end) - shape.wire(run.start)) as u64;
         self.counters.bytes += bytes;
+        self.carried += bytes;
         let sent = match self.link.rate {
             0 => now,
             rate => {
@@ -250,6 +253,7 @@ mod tests {
         assert_eq!(arrived[9].0, 10 * SECOND_NS);
         assert!(shaper.change(Link { rate: 8_000_000, ..Link::default() }));
         assert_eq!(arrivals(&mut shaper, [MS], &small(1000)), [(2 * MS, 1000)]);
+        assert_eq!((shaper.counters.bytes, shaper.carried), (1000, 11_000), "only one of them begins anew");
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Status {
     pub cpu_seconds: f64,
     /// Seconds since it runs.
     pub up_seconds: f64,
+    /// How often the router has measured; what it measured is as of the last time.
+    pub round: u64,
 }
 
 /// One direction of a pair.
@@ -48,6 +50,8 @@ pub struct LinkStatus {
     pub measured_rtt_ms: Option<f64>,
     /// Bits per second carried during the last second.
     pub carried: u64,
+    /// Bytes of packets that went on their way since the WAN is up.
+    pub carried_bytes: u64,
     /// Packets offered since the link's last change.
     pub offered: u64,
     /// Of these, lost by chance.

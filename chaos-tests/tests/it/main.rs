@@ -8,6 +8,7 @@ mod dashboards;
 mod dev;
 mod disk;
 mod forgetting;
+mod geo;
 mod kill_loop;
 mod memory;
 mod metrics;

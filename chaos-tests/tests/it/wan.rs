@@ -1,6 +1,7 @@
 //! The emulated WAN against its own word: what was asked for is what packets meet. Wants root.
 
 use portolan_chaos_tests::cluster::binary;
+use portolan_chaos_tests::geo::ONE;
 use portolan_chaos_tests::wan::control::{self, Request};
 use portolan_chaos_tests::wan::probe::{self, Place};
 use portolan_chaos_tests::wan::status::LinkStatus;
@@ -9,11 +10,8 @@ use portolan_chaos_tests::{Result, tool};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// There is one WAN on a machine.
-static ONE: Mutex<()> = Mutex::new(());
+use tokio::sync::MutexGuard;
 
 /// What is asked for must be measured within this share of it.
 const NEAR: f64 = 0.05;
@@ -36,7 +34,7 @@ const TWO: &str = r#"
 "#;
 
 fn one() -> MutexGuard<'static, ()> {
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+    ONE.blocking_lock()
 }
 
 fn place(region: &str, at: usize) -> Place {
