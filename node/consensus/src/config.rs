@@ -1,5 +1,6 @@
 //! Settings of this floor: timing profiles and limits.
 
+use portolan_peer::Pulse;
 use serde::Deserialize;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -51,7 +52,7 @@ impl Profile {
 }
 
 /// Settings of the consensus floor.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// How far apart the voters are.
@@ -89,8 +90,15 @@ pub struct Config {
     pub forwarded_timeout_ms: u64,
     /// Between two looks at what a leader or a log needs: learners to add, snapshots to make, entries to purge.
     pub housekeeping_interval_ms: u64,
-    /// Between two pings of every other node.
+    /// Between two pings of every other node. One that is silent is suspect after less than four of them, at once when
+    /// nobody listens at its address.
     pub ping_interval_ms: u64,
+    /// How long the answer to a ping may take. It exceeds every round trip by far: a ping that is given up is one less
+    /// by which to tell a slow node from a dead one.
+    pub ping_timeout_ms: u64,
+    /// How surprising a node's silence must be before other nodes ask it last: at 8, its answers would come so late by
+    /// chance once in a hundred million times (phi accrual).
+    pub suspect_phi: f64,
     /// Silence after which a node is committed as down.
     pub down_after_ms: u64,
     /// Silence after which a node is committed as out.
@@ -100,9 +108,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// Silence after which what a node said of itself no longer counts as what it does: three pings.
+    /// Silence after which what a node said of itself no longer counts as what it does: six pings.
     pub(crate) fn silent_after(&self) -> Duration {
-        Duration::from_millis(self.ping_interval_ms.saturating_mul(3))
+        Duration::from_millis(self.ping_interval_ms.saturating_mul(6))
+    }
+
+    /// How the other nodes are pinged.
+    pub(crate) fn pulse(&self) -> Pulse {
+        Pulse { every: Duration::from_millis(self.ping_interval_ms.max(1)), phi: self.suspect_phi }
     }
 }
 
@@ -126,7 +139,9 @@ impl Default for Config {
             read_round_ms: 2_000,
             forwarded_timeout_ms: 60_000,
             housekeeping_interval_ms: 1_000,
-            ping_interval_ms: 1_000,
+            ping_interval_ms: 500,
+            ping_timeout_ms: 2_000,
+            suspect_phi: 8.0,
             down_after_ms: 10_000,
             out_after_ms: 15 * 60 * 1_000,
             ready_lag_entries: 10_000,

@@ -69,6 +69,7 @@ impl Consensus {
         members::check(&members, local.id).map_err(ConsensusError::Members)?;
         metrics::describe(config.snapshot_log_bytes);
         let settings = Arc::new(raft_settings(&config, &local.cluster_id)?);
+        peers.set_pulse(config.pulse());
         peers.set_members(members.iter().filter(|member| member.id != local.id).map(as_peer).collect());
         let transfers = Transfers::default();
         let announcer = Announcer::new(config.change_backlog);

@@ -37,22 +37,22 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Pings every other member, for ever. A ping may take as long as the interval: the next round waits for it,
-    /// so that there is one per node at most.
+    /// Pings every other member, for ever, each at its own pace: one that is silent must not delay the pings of the
+    /// others, who would seem silent by it. There is one ping per node at a time.
     pub(crate) async fn ping_all(self: Arc<Self>) {
-        let period = Duration::from_millis(self.group.config.ping_interval_ms.max(1));
+        let others = self.members.iter().map(|member| member.id).filter(|id| *id != self.group.node);
+        join_all(others.map(|id| self.ping_one(id))).await;
+    }
+
+    async fn ping_one(&self, id: NodeId) {
+        let limit = Duration::from_millis(self.group.config.ping_timeout_ms.max(1));
         let mut ticks = ticks(self.group.config.ping_interval_ms);
         loop {
             ticks.tick().await;
-            let others = self.members.iter().map(|member| member.id).filter(|id| *id != self.group.node);
-            join_all(others.map(|id| self.ping(id, period))).await;
-        }
-    }
-
-    async fn ping(&self, id: NodeId, period: Duration) {
-        match self.group.peers.ping(id, period).await {
-            Ok(reply) => self.liveness.saw(id, reply),
-            Err(error) => tracing::debug!(%error, peer = %id, "no answer to a ping"),
+            match self.group.peers.ping(id, limit).await {
+                Ok(reply) => self.liveness.saw(id, reply),
+                Err(error) => tracing::debug!(%error, peer = %id, "no answer to a ping"),
+            }
         }
     }
 

@@ -42,7 +42,7 @@ pub use config::Config;
 pub use error::PeerError;
 pub use guard::{Guard, IdentityTable};
 pub use handlers::{Answer, BlobHandler, ClusterHandler, Handlers, HelloHandler, RaftHandler, UploadHandler};
-pub use health::Health;
+pub use health::{Health, Pulse, Standing};
 pub use identity::{Expected, LocalIdentity, PROTOCOL_VERSION, PeerIdentity};
 pub use io::{Connector, Io, PeerIo};
 pub use memory::MemoryNetwork;

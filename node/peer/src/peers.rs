@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::convert::{hello_reply_from_wire, hello_to_wire, ping_from_wire, propose_reply_from_wire, read_to_wire};
 use crate::error::PeerError;
 use crate::guard::Guard;
-use crate::health::{Health, HealthCell};
+use crate::health::{Health, HealthCell, Pulse, Standing};
 use crate::identity::LocalIdentity;
 use crate::io::Connector;
 use crate::link::{Link, lazy_channel};
@@ -33,7 +33,7 @@ use portolan_proto::v1::raft_client::RaftClient;
 use portolan_proto::v1::uploads_client::UploadsClient;
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
@@ -43,6 +43,7 @@ pub struct Peers {
     connector: Arc<dyn Connector>,
     shared: Arc<Shared>,
     members: RwLock<Members>,
+    pulse: OnceLock<Pulse>,
 }
 
 #[derive(Default)]
@@ -63,7 +64,7 @@ impl Peers {
         telemetry::describe();
         let refusals = Refusals::new(&config);
         let shared = Arc::new(Shared { local, guard, refusals, config });
-        Arc::new(Self { connector, shared, members: RwLock::default() })
+        Arc::new(Self { connector, shared, members: RwLock::default(), pulse: OnceLock::new() })
     }
 
     /// Replaces the list of members. Connections to members whose address stayed the same are kept.
@@ -100,6 +101,30 @@ impl Peers {
     pub fn health(&self, node: NodeId) -> Option<Health> {
         let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
         members.known.get(&node).and_then(|(_, link)| link.target.health.get())
+    }
+
+    /// Says how members are pinged, and what their silence means; what was said first counts.
+    pub fn set_pulse(&self, pulse: Pulse) {
+        // A second word is one too many.
+        let _ = self.pulse.set(pulse);
+    }
+
+    fn pulse(&self) -> Pulse {
+        self.pulse.get().copied().unwrap_or_default()
+    }
+
+    /// How well a node would serve a read, as its pings tell; `None` for one that is no member.
+    #[must_use]
+    pub fn standing(&self, node: NodeId) -> Option<Standing> {
+        let target = self.target(node).ok()?;
+        Some(target.health.standing(self.pulse()))
+    }
+
+    /// How surprising a node's silence is: minus the decimal logarithm of its chance.
+    #[must_use]
+    pub fn phi(&self, node: NodeId) -> Option<f64> {
+        let target = self.target(node).ok()?;
+        Some(target.health.phi(self.pulse()))
     }
 
     /// The smoothed round trips to those members that answered anything within the last `within`.
@@ -264,9 +289,10 @@ impl Peers {
         let peer = self.target(target)?;
         let request = with_deadline(v1::PingRequest {}, timeout);
         let sent = Instant::now();
-        let reply = bounded("ping", timeout, client.ping(request)).await?;
+        let answer = bounded("ping", timeout, client.ping(request)).await;
+        let reply = answer.inspect_err(|error| peer.health.failed(error))?;
         let took = sent.elapsed();
-        peer.health.round_trip(took);
+        peer.health.answered(took, reply.ready, self.pulse());
         telemetry::round_trip(target, took);
         Ok(ping_from_wire(reply))
     }
