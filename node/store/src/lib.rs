@@ -34,7 +34,7 @@ mod telemetry;
 
 pub use blobs::{
     BlobReader, BlobStream, Blobs, CHUNK_BYTES, Chunk, ChunkReader, ChunkedPart, Part, PartInfo, PartKind, PartReader,
-    PartWriter, Parts, SealFailure, StoredFile, table_digest,
+    PartWriter, Parts, SealFailure, StoredFile, WholeBlob, table_digest,
 };
 pub use config::{Config, VerifyReads};
 pub use data_dir::DataDir;

@@ -23,6 +23,8 @@ pub(crate) enum Action {
     Sync,
     /// A whole file is made durable and becomes a blob.
     Seal,
+    /// Many small blobs are stored together.
+    Batch,
     /// A whole file is hashed.
     Verify,
     /// A bad file is put aside.
@@ -32,8 +34,17 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    const ALL: [Self; 8] =
-        [Self::Open, Self::Read, Self::Append, Self::Sync, Self::Seal, Self::Verify, Self::Quarantine, Self::Unlink];
+    const ALL: [Self; 9] = [
+        Self::Open,
+        Self::Read,
+        Self::Append,
+        Self::Sync,
+        Self::Seal,
+        Self::Batch,
+        Self::Verify,
+        Self::Quarantine,
+        Self::Unlink,
+    ];
 
     const fn label(self) -> &'static str {
         match self {
@@ -42,6 +53,7 @@ impl Action {
             Self::Append => "append",
             Self::Sync => "sync",
             Self::Seal => "seal",
+            Self::Batch => "batch",
             Self::Verify => "verify",
             Self::Quarantine => "quarantine",
             Self::Unlink => "unlink",

@@ -4,7 +4,7 @@ use crate::error::StoreError;
 use crate::files;
 use portolan_meta::id::FileId;
 use portolan_oci::{Algorithm, Digest};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use ulid::Ulid;
@@ -63,6 +63,24 @@ impl Layout {
             durable.insert(folder.clone());
         }
         Ok(folder)
+    }
+
+    /// The folders of many digests, each once, existing and durable: those that are new with one sync for all.
+    pub(super) fn durable_folders<'a>(
+        &self,
+        digests: impl Iterator<Item = &'a Digest>,
+    ) -> Result<Vec<PathBuf>, StoreError> {
+        let folders: BTreeSet<PathBuf> = digests.map(|digest| self.folder(digest)).collect();
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        let new: Vec<&PathBuf> = folders.iter().filter(|folder| !durable.contains(*folder)).collect();
+        let mut parents = BTreeSet::new();
+        for folder in &new {
+            files::create_dir(folder)?;
+            parents.extend(folder.parent());
+        }
+        parents.into_iter().try_for_each(files::sync_dir)?;
+        durable.extend(new.into_iter().cloned());
+        Ok(folders.into_iter().collect())
     }
 
     pub(super) fn blob(&self, digest: &Digest, file: FileId) -> PathBuf {
