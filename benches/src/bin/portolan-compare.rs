@@ -5,12 +5,17 @@ use clap::Parser;
 use portolan_benches::compare::outcome::{Chart, Outcome, Part};
 use portolan_benches::compare::plan::{LOOPBACK, Plan, WAN};
 use portolan_benches::compare::target::Programs;
-use portolan_benches::compare::{host, loopback, page, table, wan};
+use portolan_benches::compare::{host, loopback, program, wan};
 use portolan_chaos_tests::Result;
 use portolan_chaos_tests::wan::Topology;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+
+const INTRODUCTION: &str = "One load, sent in turn to each server on one machine: closed loops with a warm-up, \
+    repetitions interleaved and each begun by another server. Bars are the middle repetition, whiskers the least and \
+    the greatest. Latencies are the middle repetition's. ◆ marks where the load generator, which shares the machine's \
+    cores, had most of a busy machine: the server could have done more. ▲ tells how busy the machine was where that may \
+    have set the pace.";
 
 /// A busier machine than this before the first measurement is told on the page.
 const BUSY: f64 = 0.5;
@@ -45,42 +50,7 @@ fn scenarios() -> String {
 }
 
 fn main() -> ExitCode {
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let ended = runtime.block_on(async {
-        tokio::select! {
-            ended = run(Arguments::parse()) => Some(ended),
-            () = stopped() => None,
-        }
-    });
-    // What ran is dropped by now: servers are killed, the WAN is down. A client that was cut off may still wait.
-    runtime.shutdown_background();
-    match ended {
-        Some(Ok(true)) => ExitCode::SUCCESS,
-        Some(Ok(false)) => ExitCode::FAILURE,
-        Some(Err(error)) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-        None => {
-            eprintln!("stopped; nothing is written");
-            ExitCode::from(130)
-        }
-    }
-}
-
-/// Ctrl-C or SIGTERM.
-async fn stopped() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    program::execute(run(Arguments::parse()))
 }
 
 /// Whether nothing failed.
@@ -110,8 +80,10 @@ async fn run(arguments: Arguments) -> Result<bool> {
         charts.extend(found);
     }
     let (ended, versions) = (host::now(), host::versions());
-    let outcome = Outcome { ended, command: command(), machine, versions, notes, parts, charts };
-    write(&outcome, &arguments.page)
+    let (title, command) = ("Portolan beside others", program::command("benches/compare"));
+    let outcome =
+        Outcome { title, introduction: INTRODUCTION, ended, command, machine, versions, notes, parts, charts };
+    program::write(&outcome, &arguments.page)
 }
 
 fn plan(arguments: &Arguments) -> Result<Plan> {
@@ -161,42 +133,4 @@ fn notes(plan: &Plan) -> Vec<String> {
             .push("Fewer than three repetitions: this run shows that everything works, not how fast it is.".to_owned());
     }
     notes
-}
-
-/// What was typed, as it gives the same run again.
-fn command() -> String {
-    let arguments = std::env::args()
-        .skip(1)
-        .map(|argument| if argument.contains([' ', '\'', '"']) { format!("'{argument}'") } else { argument });
-    std::iter::once("benches/compare".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
-}
-
-fn write(outcome: &Outcome, file: &Path) -> Result<bool> {
-    let is_far = |chart: &Chart| chart.scenario.starts_with("wan-");
-    let near = outcome.charts.iter().position(is_far).unwrap_or(outcome.charts.len());
-    let (near, far) = outcome.charts.split_at(near);
-    let tables = [(near, table::compared as fn(&[Chart]) -> String), (far, table::listed)];
-    #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
-    for (charts, draw) in tables.into_iter().filter(|(charts, _)| !charts.is_empty()) {
-        println!("{}\n", draw(charts));
-    }
-    std::fs::write(file, page::draw(outcome))?;
-    let json = file.with_extension("json");
-    std::fs::write(&json, serde_json::to_vec_pretty(outcome)?)?;
-    for part in &outcome.parts {
-        eprintln!("{}: {:.0} s of at most {:.0} s", part.name, part.seconds, part.bound_seconds);
-        for skipped in &part.skipped {
-            eprintln!("skipped: {skipped}");
-        }
-    }
-    let bars = || outcome.charts.iter().flat_map(|chart| &chart.cases).flat_map(|case| &case.bars);
-    let errors: u64 = bars().map(|bar| bar.errors).sum();
-    if errors > 0 {
-        eprintln!("{errors} errors");
-        for (bar, error) in bars().filter_map(|bar| Some((bar, bar.first_error.as_ref()?))) {
-            eprintln!("  {}: {error}", bar.name);
-        }
-    }
-    eprintln!("page: {}\nfigures: {}", file.display(), json.display());
-    Ok(errors == 0)
 }

@@ -1,7 +1,7 @@
 //! What the scenarios share: the plan, the bound, the progress bar, and the charts that they fill.
 
 use super::load::Sample;
-use super::outcome::{Bar, Better, Chart};
+use super::outcome::{Bar, Better, Chart, Plot};
 use super::plan::{Bound, Plan};
 use super::target::Target;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,32 +9,32 @@ use portolan_chaos_tests::Result;
 use std::time::Duration;
 
 /// A run under way.
-pub struct Bench {
+pub struct Bench<P = Plan> {
     /// How much is run.
-    pub plan: Plan,
+    pub plan: P,
     /// The end of this part.
     pub bound: Bound,
     /// How many cores the machine has.
     pub cores: usize,
     charts: Vec<Chart>,
     skipped: Vec<String>,
-    bar: ProgressBar,
+    progress: ProgressBar,
 }
 
 /// A chart that is being filled.
 #[derive(Clone, Copy, Debug)]
 pub struct Sheet(usize);
 
-impl Bench {
+impl<P> Bench<P> {
     /// Nothing measured yet.
     #[must_use]
-    pub fn new(plan: Plan, bound: Bound) -> Self {
+    pub fn new(plan: P, bound: Bound) -> Self {
         let style = ProgressStyle::with_template("{prefix} {bar:30} {elapsed} of at most {len} s · {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::new(bound.limit() as u64).with_style(style);
-        bar.enable_steady_tick(Duration::from_millis(500));
+        let progress = ProgressBar::new(bound.limit() as u64).with_style(style);
+        progress.enable_steady_tick(Duration::from_millis(500));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { plan, bound, cores, charts: Vec::new(), skipped: Vec::new(), bar }
+        Self { plan, bound, cores, charts: Vec::new(), skipped: Vec::new(), progress }
     }
 
     /// Begins a chart.
@@ -45,31 +45,50 @@ impl Bench {
         (unit, better): (&'static str, Better),
         note: impl Into<String>,
     ) -> Sheet {
-        let (title, note) = (title.into(), note.into());
-        self.charts.push(Chart { scenario, title, unit, better, note, cases: Vec::new() });
+        self.charts.push(Chart::new(scenario, title.into(), (unit, better), note.into()));
         Sheet(self.charts.len() - 1)
+    }
+
+    /// Says what is aimed at on a chart.
+    pub fn aim(&mut self, sheet: Sheet, goal: f64) {
+        self.charts[sheet.0].goal = Some(goal);
+    }
+
+    /// Draws something below a chart's bars.
+    pub fn plot(&mut self, sheet: Sheet, plot: Plot) {
+        self.charts[sheet.0].plots.push(plot);
+    }
+
+    /// The bar of a case and a target.
+    pub fn bar(&mut self, sheet: Sheet, case: &str, target: &str) -> &mut Bar {
+        self.charts[sheet.0].bar(case, target)
     }
 
     /// Says what is being measured. False when there is no time left for it: it is left out, and that is told.
     pub fn begin(&mut self, what: &str, target: &Target, wanted: Duration) -> bool {
-        self.bar.set_position(self.bound.elapsed() as u64);
-        self.bar.set_message(format!("{what} · {}", target.name));
+        self.enter(&format!("{what} · {}", target.name), wanted)
+    }
+
+    /// [`Bench::begin`] where there is but one target.
+    pub fn enter(&mut self, what: &str, wanted: Duration) -> bool {
+        self.progress.set_position(self.bound.elapsed() as u64);
+        self.progress.set_message(what.to_owned());
         let fits = self.bound.has(wanted);
         if !fits {
-            self.skip(format!("{what} · {}: the time was up", target.name));
+            self.skip(format!("{what}: the time was up"));
         }
         fits
     }
 
     /// Says what is being prepared.
     pub fn prepare(&mut self, what: &str) {
-        self.bar.set_position(self.bound.elapsed() as u64);
-        self.bar.set_message(format!("preparing: {what}"));
+        self.progress.set_position(self.bound.elapsed() as u64);
+        self.progress.set_message(format!("preparing: {what}"));
     }
 
     /// Says something that would be misunderstood otherwise.
     pub fn say(&self, sentence: &str) {
-        self.bar.suspend(|| eprintln!("{sentence}"));
+        self.progress.suspend(|| eprintln!("{sentence}"));
     }
 
     /// Notes that something is left out.
@@ -101,7 +120,7 @@ impl Bench {
     /// What was measured and what was left out.
     #[must_use]
     pub fn finish(mut self) -> (Vec<Chart>, Vec<String>) {
-        self.bar.finish_and_clear();
+        self.progress.finish_and_clear();
         self.charts.retain(|chart| !chart.cases.is_empty());
         (self.charts, self.skipped)
     }

@@ -15,6 +15,8 @@ const BAR: f64 = 16.0;
 const STEP: f64 = 21.0;
 const HEAD: f64 = 24.0;
 const GAP: f64 = 10.0;
+/// A machine whose cores are this busy may have set the pace.
+const BUSY: f64 = 0.9;
 
 /// The class of a target's colour; what is no server takes a colour by its place.
 fn colour(name: &str, place: usize) -> String {
@@ -32,7 +34,7 @@ fn colour(name: &str, place: usize) -> String {
 #[must_use]
 pub fn bars(chart: &Chart) -> String {
     let all = chart.cases.iter().flat_map(|case| &case.bars);
-    let most = all.flat_map(|bar| &bar.values).copied().fold(f64::MIN_POSITIVE, f64::max);
+    let most = all.flat_map(|bar| &bar.values).copied().chain(chart.goal).fold(f64::MIN_POSITIVE, f64::max);
     let alone = chart.cases.len() == 1;
     let height: f64 = chart.cases.iter().map(|case| case_height(case, alone)).sum::<f64>() + 4.0;
     let mut svg = format!(
@@ -41,6 +43,10 @@ pub fn bars(chart: &Chart) -> String {
         escape(chart.unit)
     );
     let _ = writeln!(svg, "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{LEFT}\" y1=\"0\" y2=\"{height:.0}\"/>");
+    if let Some(goal) = chart.goal {
+        let x = LEFT + goal / most * LENGTH;
+        let _ = writeln!(svg, "<line class=\"goal\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"0\" y2=\"{height:.0}\"/>");
+    }
     let mut top = 0.0;
     for case in &chart.cases {
         draw_case(&mut svg, case, top, most, alone);
@@ -110,6 +116,10 @@ fn details(bar: &Bar) -> String {
     }
     if bar.client_bound {
         text += "<tspan class=\"more\" dx=\"6\">◆<title>the load generator set the pace</title></tspan>";
+    }
+    if let Some(busy) = bar.busy().filter(|busy| *busy > BUSY) {
+        let _ = write!(text, "<tspan class=\"more\" dx=\"6\">▲ {:.0} %", busy * 100.0);
+        text += "<title>of all cores of the machine were busy: that may have set the pace</title></tspan>";
     }
     if bar.errors > 0 {
         let _ = write!(text, "<tspan class=\"wrong\" dx=\"8\">{} errors</tspan>", bar.errors);
@@ -223,8 +233,7 @@ mod tests {
     use crate::compare::target::{DOCKER_REGISTRY, PORTOLAN_1};
 
     fn chart(better: Better, ours: &[f64], theirs: &[f64]) -> Chart {
-        let (title, note) = ("Reads <of> \"things\"".to_owned(), String::new());
-        let mut chart = Chart { scenario: "x", title, unit: "1/s", better, note, cases: Vec::new() };
+        let mut chart = Chart::new("x", "Reads <of> \"things\"".to_owned(), ("1/s", better), String::new());
         chart.bar("a & b", PORTOLAN_1).values = ours.to_vec();
         chart.bar("a & b", DOCKER_REGISTRY).values = theirs.to_vec();
         chart

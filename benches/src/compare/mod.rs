@@ -6,7 +6,7 @@
 //! - [`load`] runs a closed loop against one of them, over the bare connections of [`http`];
 //! - [`bench`] is what the scenarios share: [`read`], [`push`], [`package`] and [`images`], [`study`] and [`replay`],
 //!   [`listing`], and [`wan`] over the emulated WAN;
-//! - [`table`] prints, [`chart`] draws, [`page`] lays out.
+//! - [`table`] prints, [`chart`] and [`plot`] draw, [`page`] lays out, [`program`] runs it all.
 
 pub mod bench;
 pub mod chart;
@@ -20,6 +20,8 @@ pub mod outcome;
 pub mod package;
 pub mod page;
 pub mod plan;
+pub mod plot;
+pub mod program;
 pub mod push;
 pub mod read;
 pub mod replay;

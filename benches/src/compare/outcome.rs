@@ -7,6 +7,10 @@ use serde::Serialize;
 /// Everything about a run.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
+    /// What the page is called.
+    pub title: &'static str,
+    /// How to read it.
+    pub introduction: &'static str,
     /// When it ended, in UTC.
     pub ended: String,
     /// The command that gives it again.
@@ -59,8 +63,38 @@ pub struct Chart {
     pub better: Better,
     /// How it is measured, in sentences.
     pub note: String,
+    /// What is aimed at, in the same unit.
+    pub goal: Option<f64>,
     /// The cases, in the order of measuring.
     pub cases: Vec<Case>,
+    /// What went on during one repetition.
+    pub plots: Vec<Plot>,
+}
+
+/// Something over time, drawn below the bars.
+#[derive(Debug, Default, Serialize)]
+pub struct Plot {
+    /// What and when.
+    pub title: String,
+    /// What is on the horizontal axis, with its unit.
+    pub across: &'static str,
+    /// What is on the vertical axis, with its unit.
+    pub up: &'static str,
+    /// Moments that explain it, and what they are.
+    pub marks: Vec<(f64, String)>,
+    /// The lines.
+    pub lines: Vec<Line>,
+}
+
+/// One line of a plot.
+#[derive(Debug, Default, Serialize)]
+pub struct Line {
+    /// What it is.
+    pub name: String,
+    /// Whether its points are joined; else each stands for itself.
+    pub joined: bool,
+    /// The points.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// One load.
@@ -97,6 +131,12 @@ pub struct Bar {
     pub cpu_seconds: f64,
     /// The load generator's CPU seconds meanwhile.
     pub client_cpu_seconds: f64,
+    /// Those of the emulated WAN's router.
+    pub router_cpu_seconds: f64,
+    /// Those of everything else on the machine, the kernel's own included.
+    pub other_cpu_seconds: f64,
+    /// The seconds that all cores of the machine had together.
+    pub core_seconds: f64,
     /// The peak memory of the server's largest process, in MiB.
     pub peak_mib: f64,
     /// What the server sent to the disk, in MiB, all repetitions together.
@@ -131,7 +171,15 @@ impl Bar {
         self.client_cpu_seconds += sample.client_cpu_seconds;
         self.peak_mib = self.peak_mib.max(sample.usage.peak_mib);
         self.written_mib += sample.usage.written_mib;
-        self.client_bound = is_client_bound(self.seconds * cores as f64, self.cpu_seconds, self.client_cpu_seconds);
+        self.core_seconds += sample.seconds * cores as f64;
+        self.client_bound = is_client_bound(self.core_seconds, self.cpu_seconds, self.client_cpu_seconds);
+    }
+
+    /// The share of the machine's cores that was used, as far as it was counted.
+    #[must_use]
+    pub fn busy(&self) -> Option<f64> {
+        let used = self.cpu_seconds + self.client_cpu_seconds + self.router_cpu_seconds + self.other_cpu_seconds;
+        (self.core_seconds > 0.0).then(|| used / self.core_seconds)
     }
 
     /// The middle repetition.
@@ -149,6 +197,12 @@ fn is_client_bound(core_seconds: f64, server: f64, client: f64) -> bool {
 }
 
 impl Chart {
+    /// A chart with nothing on it.
+    #[must_use]
+    pub fn new(scenario: &'static str, title: String, (unit, better): (&'static str, Better), note: String) -> Self {
+        Self { scenario, title, unit, better, note, goal: None, cases: Vec::new(), plots: Vec::new() }
+    }
+
     /// The bar of a case and a target, made when it is not there.
     pub fn bar(&mut self, case: &str, target: &str) -> &mut Bar {
         let at = self.cases.iter().position(|known| known.name == case).unwrap_or_else(|| {
@@ -189,8 +243,7 @@ mod tests {
 
     #[test]
     fn bars_are_found_again_and_keep_the_order_of_measuring() {
-        let (title, note) = (String::new(), String::new());
-        let mut chart = Chart { scenario: "x", title, unit: "1/s", better: Better::Higher, note, cases: Vec::new() };
+        let mut chart = Chart::new("x", String::new(), ("1/s", Better::Higher), String::new());
         for target in ["a", "b", "b", "a"] {
             chart.bar("first", target).requests += 1;
         }

@@ -2,14 +2,10 @@
 
 use super::chart::{self, escape, number};
 use super::outcome::{Bar, Better, Chart, Outcome};
+use super::plot;
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("page.css");
-
-const INTRODUCTION: &str = "One load, sent in turn to each server on one machine: closed loops with a warm-up, \
-    repetitions interleaved and each begun by another server. Bars are the middle repetition, whiskers the least and \
-    the greatest. Latencies are the middle repetition's. ◆ marks where the load generator, which shares the machine's \
-    cores, had most of a busy machine: the server could have done more.";
 
 const LEGEND: [(&str, &str); 5] = [
     ("one", "Portolan, 1 node"),
@@ -22,12 +18,14 @@ const LEGEND: [(&str, &str); 5] = [
 /// Draws the page.
 #[must_use]
 pub fn draw(outcome: &Outcome) -> String {
+    let title = escape(outcome.title);
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Portolan beside others</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>Portolan beside others</h1>\n\
-         <p class=\"soft\">{}</p>\n<p>{INTRODUCTION}</p>\n",
-        escape(&outcome.ended)
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n\
+         <p class=\"soft\">{}</p>\n<p>{}</p>\n",
+        escape(&outcome.ended),
+        escape(outcome.introduction)
     );
     // Writing to a String cannot fail.
     let _ = writeln!(page, "<div class=\"facts\">");
@@ -84,15 +82,18 @@ fn section(page: &mut String, chart: &Chart) {
         Better::Higher => "more is better",
         Better::Lower => "less is better",
     };
+    let word = if chart.better == Better::Higher { "least" } else { "most" };
+    let goal = chart.goal.map(|goal| format!("; goal: at {word} {}", number(goal))).unwrap_or_default();
     let _ = writeln!(
         page,
-        "<section id=\"{}\"><header><h3>{}</h3><span class=\"unit\">{}, {better}</span></header>\n\
-         <p class=\"note\">{}</p>\n{}{}</section>",
+        "<section id=\"{}\"><header><h3>{}</h3><span class=\"unit\">{}, {better}{goal}</span></header>\n\
+         <p class=\"note\">{}</p>\n{}{}{}</section>",
         chart.scenario,
         escape(&chart.title),
         escape(chart.unit),
         escape(&chart.note),
         chart::bars(chart),
+        chart.plots.iter().map(plot::draw).collect::<String>(),
         table(chart)
     );
 }
@@ -105,7 +106,8 @@ fn table(chart: &Chart) -> String {
     }
     let mut table = String::from(
         "<details><summary>CPU, memory, disk, errors</summary>\n<table><tr><th>load</th><th>server</th>\
-         <th>server CPU</th><th>per request</th><th>per GiB</th><th>client CPU</th><th>peak memory</th>\
+         <th>server CPU</th><th>per request</th><th>per GiB</th><th>client CPU</th><th>router CPU</th>\
+         <th>other CPU</th><th>machine busy</th><th>peak memory</th>\
          <th>written</th><th>requests</th><th>errors</th></tr>\n",
     );
     for case in &chart.cases {
@@ -120,14 +122,17 @@ fn table(chart: &Chart) -> String {
             let gib = bar.bytes as f64 / 1_073_741_824.0;
             let _ = writeln!(
                 table,
-                "<tr><td>{}</td><td>{}</td><td>{:.2} s</td><td>{}</td><td>{}</td><td>{:.2} s</td><td>{} MiB</td>\
-                 <td>{} MiB</td><td>{}</td>{}</tr>",
+                "<tr><td>{}</td><td>{}</td><td>{:.2} s</td><td>{}</td><td>{}</td><td>{:.2} s</td><td>{:.2} s</td>\
+                 <td>{:.2} s</td><td>{}</td><td>{} MiB</td><td>{} MiB</td><td>{}</td>{}</tr>",
                 escape(&case.name),
                 escape(&bar.name),
                 bar.cpu_seconds,
                 per(bar.requests as f64, 1_000.0, "ms"),
                 if gib > 0.01 { per(gib, 1.0, "s") } else { "–".to_owned() },
                 bar.client_cpu_seconds,
+                bar.router_cpu_seconds,
+                bar.other_cpu_seconds,
+                bar.busy().map_or_else(|| "–".to_owned(), |busy| format!("{:.0} %", busy * 100.0)),
                 number(bar.peak_mib.round()),
                 number(bar.written_mib),
                 number(bar.requests as f64),
@@ -153,8 +158,7 @@ mod tests {
 
     fn outcome() -> Outcome {
         let chart = |scenario, title: &str| {
-            let (title, note) = (title.to_owned(), "a note".to_owned());
-            let mut chart = Chart { scenario, title, unit: "1/s", better: Better::Higher, note, cases: Vec::new() };
+            let mut chart = Chart::new(scenario, title.to_owned(), ("1/s", Better::Higher), "a note".to_owned());
             for (target, value) in [(PORTOLAN_1, 3_000.0), (DOCKER_REGISTRY, 1_500.0)] {
                 let bar = chart.bar("a case", target);
                 (bar.values, bar.seconds, bar.cpu_seconds, bar.requests) = (vec![value], 1.0, 0.5, 100);
@@ -166,6 +170,8 @@ mod tests {
         (bar.errors, bar.first_error) = (2, Some("<500>".to_owned()));
         let part = Part { name: "loopback", seconds: 61.0, bound_seconds: 900.0, skipped: vec!["x & y".to_owned()] };
         Outcome {
+            title: "A <title>",
+            introduction: "How to read it.",
             ended: "today".to_owned(),
             command: "benches/compare --only tags".to_owned(),
             machine: vec![("CPU".to_owned(), "two <cores>".to_owned())],

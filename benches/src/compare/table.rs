@@ -1,7 +1,7 @@
 //! The result as tables for the terminal.
 
 use super::chart::number;
-use super::outcome::Chart;
+use super::outcome::{Better, Chart};
 use super::stats;
 use super::target::{DOCKER_REGISTRY, PORTOLAN_1};
 use comfy_table::{CellAlignment, Table, presets};
@@ -41,18 +41,28 @@ pub fn compared(charts: &[Chart]) -> String {
 #[must_use]
 pub fn listed(charts: &[Chart]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["load", "", "unit", "min", "median", "max", "errors"]);
+    table
+        .load_preset(presets::NOTHING)
+        .set_header(["load", "", "unit", "min", "median", "max", "goal", "errors", "busy %"]);
     for chart in charts {
         for case in &chart.cases {
             for bar in &case.bars {
                 let (least, greatest) = stats::range(&bar.values);
                 let mut row = vec![format!("{}, {}", chart.title, case.name), bar.name.clone(), chart.unit.to_owned()];
-                row.extend([number(least), number(bar.median()), number(greatest), bar.errors.to_string()]);
+                row.extend([least, bar.median(), greatest].map(number));
+                row.push(chart.goal.map_or_else(String::new, |goal| goal_of(chart.better, goal)));
+                row.push(bar.errors.to_string());
+                row.push(bar.busy().map_or_else(String::new, |busy| format!("{:.0}", busy * 100.0)));
                 table.add_row(row);
             }
         }
     }
     to_the_right(table, 3)
+}
+
+/// What is aimed at, as it is read: `≤ 1.05`.
+fn goal_of(better: Better, goal: f64) -> String {
+    format!("{} {}", if better == Better::Higher { '≥' } else { '≤' }, number(goal))
 }
 
 /// Numbers end in the same column, from the given one on.
@@ -65,13 +75,11 @@ fn to_the_right(mut table: Table, from: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Chart, DOCKER_REGISTRY, PORTOLAN_1, compared, listed};
-    use crate::compare::outcome::Better;
+    use super::{Better, Chart, DOCKER_REGISTRY, PORTOLAN_1, compared, listed};
 
     #[test]
     fn each_case_is_a_line_with_the_middle_of_every_target_and_their_ratio() {
-        let (title, note) = ("Reads".to_owned(), String::new());
-        let mut chart = Chart { scenario: "x", title, unit: "1/s", better: Better::Higher, note, cases: Vec::new() };
+        let mut chart = Chart::new("x", "Reads".to_owned(), ("1/s", Better::Higher), String::new());
         chart.bar("small", PORTOLAN_1).values = vec![9_000.0, 3_000.0, 6_000.0];
         chart.bar("small", DOCKER_REGISTRY).values = vec![1_000.0, 1_000.0, 1_500.0];
         chart.bar("large", PORTOLAN_1).errors = 1;
@@ -84,12 +92,13 @@ mod tests {
 
     #[test]
     fn a_list_has_the_least_the_middle_and_the_greatest_of_every_bar() {
-        let (title, note) = ("Commits".to_owned(), String::new());
-        let mut chart = Chart { scenario: "x", title, unit: "s", better: Better::Lower, note, cases: Vec::new() };
-        chart.bar("far", "p50").values = vec![3.0, 1.0, 2.0];
+        let mut chart = Chart::new("x", "Commits".to_owned(), ("s", Better::Lower), String::new());
+        chart.goal = Some(2.5);
+        let bar = chart.bar("far", "p50");
+        (bar.values, bar.core_seconds, bar.cpu_seconds, bar.other_cpu_seconds) = (vec![3.0, 1.0, 2.0], 4.0, 1.0, 2.0);
         let table = listed(&[chart]);
         let line = table.lines().last().unwrap_or_default();
         let words: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!(words, ["Commits,", "far", "p50", "s", "1.00", "2.00", "3.00", "0"], "{table}");
+        assert_eq!(words, ["Commits,", "far", "p50", "s", "1.00", "2.00", "3.00", "≤", "2.50", "0", "75"], "{table}");
     }
 }
