@@ -1,6 +1,7 @@
 //! Small helpers over the file system: every one says what it did on which path when it fails.
 
 use crate::error::StoreError;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -79,6 +80,13 @@ pub(crate) fn names_in(path: &Path) -> Result<Vec<String>, StoreError> {
     entries
         .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).map_err(failed).transpose())
         .collect()
+}
+
+/// A name in a folder, which must be there; `None` when the folder is empty.
+pub(crate) fn first_name_in(path: &Path) -> Result<Option<OsString>, StoreError> {
+    let failed = |source| io("listing", path, source);
+    let first = fs::read_dir(path).map_err(failed)?.next().transpose().map_err(failed)?;
+    Ok(first.map(|entry| entry.file_name()))
 }
 
 /// Reads a small file; `None` when there is none.

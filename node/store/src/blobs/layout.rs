@@ -47,6 +47,15 @@ impl Layout {
         Ok(Self { root: root.to_owned(), durable: Mutex::default() })
     }
 
+    /// Reads from each folder of blobs.
+    pub(super) fn check_readable(&self) -> Result<(), StoreError> {
+        for algorithm in Algorithm::ALL {
+            let folder = self.root.join("blobs").join(algorithm.name());
+            files::first_name_in(&folder)?;
+        }
+        Ok(())
+    }
+
     /// The folder of a digest's files.
     pub(super) fn folder(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs").join(digest.algorithm().name()).join(&digest.hex()[..2])
