@@ -18,6 +18,9 @@ use tokio::process::{Child, Command};
 /// How long a cluster may take until it is ready, and a node until it is back.
 pub const READY_WITHIN: Duration = Duration::from_secs(60);
 
+/// The variable that keeps the folders of clusters, for whoever wants to read the logs of a test that failed.
+const KEEP: &str = "PORTOLAN_CHAOS_KEEP";
+
 /// A node, as `portolan dev --json` names it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Node {
@@ -108,7 +111,13 @@ impl Cluster {
             Some(folder) => (folder, None),
             None => {
                 let own = TempDir::with_prefix("portolan-chaos")?;
-                (own.path().join("data"), Some(own))
+                if std::env::var_os(KEEP).is_some() && options.forgetting.is_none() {
+                    let kept = own.keep();
+                    eprintln!("data and logs stay in {}", kept.display());
+                    (kept.join("data"), None)
+                } else {
+                    (own.path().join("data"), Some(own))
+                }
             }
         };
         let mut arguments = Vec::new();

@@ -229,6 +229,33 @@ impl Geo {
         wait::until(&format!("a copy at {}", node.name), within, async || blob.check_file(node)).await
     }
 
+    /// Replaces the settings of a repository prefix, as the admin API takes them.
+    ///
+    /// # Errors
+    /// When a node refuses.
+    pub async fn set_repos(&self, at: usize, prefix: &str, settings: &serde_json::Value) -> Result<()> {
+        let node = self.node(at);
+        let token = std::fs::read_to_string(node.data.join("admin.token"))?;
+        let url = format!("http://{}/api/v1/repos?prefix={prefix}", node.registry);
+        let answer = reqwest::Client::new().put(url).bearer_auth(token.trim()).json(settings).send().await?;
+        let status = answer.status();
+        if status.is_success() { Ok(()) } else { Err(format!("{settings}: {status}: {}", answer.text().await?).into()) }
+    }
+
+    /// What the admin API tells.
+    ///
+    /// # Errors
+    /// When a node answers anything but 200.
+    pub async fn ask(&self, at: usize, path: &str) -> Result<serde_json::Value> {
+        let answer = self.cluster.registry(at).get(&format!("/api/v1/{path}")).await?;
+        let status = answer.status();
+        if status == 200 {
+            Ok(answer.json().await?)
+        } else {
+            Err(format!("{path}: {status}: {}", answer.text().await?).into())
+        }
+    }
+
     /// Runs a command of `portolan` on this host, which asks a node.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod dev;
 mod disk;
 mod forgetting;
 mod geo;
+mod health;
 mod kill_loop;
 mod memory;
 mod metrics;

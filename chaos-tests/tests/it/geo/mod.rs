@@ -2,9 +2,16 @@
 //! region must still get. Wants root.
 
 mod absence;
+mod acks;
 mod cuts;
 mod flapping;
 mod full_disk;
+mod heavy;
+mod losses;
+mod partition;
+mod ranges;
+mod repair;
+mod residency;
 mod sources;
 mod stampede;
 
