@@ -138,3 +138,154 @@ fn verify(frame: ManyFrame, next: usize, count: usize) -> Result<(usize, Option<
     }
     Ok((next, Some(blob.bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
+
+    use super::{
+        digests_from_wire, digests_to_wire, frame, frames, receive, sums_from_wire, sums_to_wire, transfers_from_wire,
+        transfers_to_wire,
+    };
+    use crate::error::PeerError;
+    use crate::message::{MANY_BLOB_BYTES, MANY_BLOBS, TransferState};
+    use crate::status::to_status;
+    use bytes::Bytes;
+    use futures::StreamExt;
+    use futures::stream::{iter, pending};
+    use portolan_meta::id::NodeId;
+    use portolan_oci::Digest;
+    use portolan_proto::v1::{ManyFrame, SmallBlob, SumsReply};
+    use std::time::Duration;
+    use tonic::Status;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const SHORT: Duration = Duration::from_millis(30);
+
+    fn here(index: u32, bytes: &'static [u8]) -> Result<ManyFrame, Status> {
+        Ok(frame(index, Some(Bytes::from_static(bytes))))
+    }
+
+    fn missing(index: u32) -> Result<ManyFrame, Status> {
+        Ok(frame(index, None))
+    }
+
+    fn damaged(index: u32) -> Result<ManyFrame, Status> {
+        Ok(ManyFrame { index, blob: Some(SmallBlob { crc32c: 1, bytes: Bytes::from_static(b"abc") }) })
+    }
+
+    fn large(bytes: u64) -> Bytes {
+        vec![7; usize::try_from(bytes).unwrap()].into()
+    }
+
+    fn kind(error: &PeerError) -> String {
+        match error {
+            PeerError::Malformed(_) => "malformed".to_owned(),
+            PeerError::Unreachable(_) => "unreachable".to_owned(),
+            PeerError::Remote(_) => "remote".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    /// Each place that came, with its length, and how it ended.
+    async fn take(frames: Vec<Result<ManyFrame, Status>>, count: usize) -> (Vec<(usize, Option<usize>)>, String) {
+        let mut blobs = receive(iter(frames), count, SECOND, SECOND);
+        let mut got = Vec::new();
+        while let Some(item) = blobs.next().await {
+            match item {
+                Ok((place, bytes)) => got.push((place, bytes.map(|bytes| bytes.len()))),
+                Err(error) => {
+                    assert!(blobs.next().await.is_none(), "an error is the last item");
+                    return (got, kind(&error));
+                }
+            }
+        }
+        (got, "ok".to_owned())
+    }
+
+    #[tokio::test]
+    async fn each_place_comes_once_and_in_order_or_the_stream_fails() {
+        let too_large = Ok(frame(0, Some(large(MANY_BLOB_BYTES + 1))));
+        let largest = Ok(frame(0, Some(large(MANY_BLOB_BYTES))));
+        let one = (0, Some(2));
+        let cases = [
+            (vec![], 0, vec![], "ok"),
+            (vec![here(0, b"ab"), missing(1), here(2, b"")], 3, vec![one, (1, None), (2, Some(0))], "ok"),
+            (vec![largest], 1, vec![(0, Some(1 << 20))], "ok"),
+            (vec![here(0, b"ab")], 2, vec![one], "unreachable"),
+            (vec![here(0, b"ab"), here(1, b"c")], 1, vec![one], "malformed"),
+            (vec![here(0, b"ab"), here(0, b"ab")], 2, vec![one], "malformed"),
+            (vec![here(1, b"ab"), here(0, b"ab")], 2, vec![], "malformed"),
+            (vec![missing(0)], 0, vec![], "malformed"),
+            (vec![too_large], 1, vec![], "malformed"),
+            (vec![here(0, b"ab"), damaged(1), here(2, b"c")], 3, vec![one], "wrong checksum at byte 0"),
+            (vec![here(0, b"ab"), Err(to_status(&PeerError::Busy))], 2, vec![one], "the peer is busy"),
+        ];
+        for (index, (frames, count, got, end)) in cases.into_iter().enumerate() {
+            assert_eq!(take(frames, count).await, (got, end.to_owned()), "case {index}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_small_blobs_that_stands_still_ends_at_the_deadline() {
+        let stuck = iter([here(0, b"ab")]).chain(pending());
+        let mut blobs = receive(stuck, 2, SECOND, SHORT);
+        assert_eq!(blobs.next().await, Some(Ok((0, Some(Bytes::from_static(b"ab"))))));
+        assert_eq!(blobs.next().await, Some(Err(PeerError::Deadline)));
+        assert_eq!(blobs.next().await, None);
+        let mut mute = receive(pending::<Result<ManyFrame, Status>>(), 1, SHORT, SECOND * 60);
+        assert_eq!(mute.next().await, Some(Err(PeerError::Deadline)));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_gives_too_little_or_too_much_is_cut_off() {
+        let source = |items: Vec<Result<Option<Bytes>, PeerError>>| iter(items).boxed();
+        let small = || Ok(Some(Bytes::from_static(b"ab")));
+        let cases = [
+            (source(vec![small(), Ok(None)]), 2, 2, "ok"),
+            (source(vec![small(), small(), small()]), 2, 2, "ok"),
+            (source(vec![small()]), 2, 1, "remote"),
+            (source(vec![small(), Ok(Some(large(MANY_BLOB_BYTES + 1)))]), 2, 1, "malformed"),
+            (source(vec![Err(PeerError::Busy), small()]), 2, 0, "the peer is busy"),
+        ];
+        for (index, (source, count, places, end)) in cases.into_iter().enumerate() {
+            let sent: Vec<_> = frames(source, count).collect().await;
+            let (got, found) = take(sent, count).await;
+            assert_eq!((got.len(), &*found), (places, end), "case {index}");
+        }
+    }
+
+    #[test]
+    fn no_call_names_more_blobs_than_are_allowed() {
+        let digests = vec![Digest::sha256_of(b"x"); MANY_BLOBS + 1];
+        let wire = digests_to_wire(&digests[1..]).unwrap();
+        assert_eq!(digests_from_wire(&wire).unwrap().len(), MANY_BLOBS);
+        assert_eq!(digests_to_wire(&digests).map_err(|error| kind(&error)), Err("malformed".to_owned()));
+        let wire = vec![digests[0].to_string(); MANY_BLOBS + 1];
+        assert_eq!(digests_from_wire(&wire).map_err(|error| kind(&error)), Err("malformed".to_owned()));
+        assert!(digests_from_wire(&["sha256:xyz".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn sums_survive_the_wire_and_damage_is_noticed() {
+        for sums in [vec![], vec![0], vec![1, 2, u32::MAX]] {
+            assert_eq!(sums_from_wire(sums_to_wire(sums.clone())), Ok(sums));
+        }
+        let SumsReply { crc32c, .. } = sums_to_wire(vec![1, 2]);
+        for sums in [vec![1, 3], vec![1], vec![2, 1], vec![1, 2, 0]] {
+            assert_eq!(sums_from_wire(SumsReply { sums, crc32c }), Err(PeerError::Corrupt { offset: 0 }));
+        }
+    }
+
+    #[test]
+    fn transfers_survive_the_wire_and_are_of_what_was_asked_for() {
+        let [first, second] = [Digest::sha256_of(b"1"), Digest::sha256_of(b"2")];
+        let state = |digest, from| TransferState { digest, received: 5, from, bytes_per_second: 6 };
+        let states = vec![state(first, Some(NodeId(3))), state(second, None)];
+        let sent = || transfers_to_wire(states.clone());
+        assert_eq!(transfers_from_wire(sent(), &[second, first]), Ok(states.clone()));
+        for asked in [&[first][..], &[first, first], &[]] {
+            assert!(matches!(transfers_from_wire(sent(), asked), Err(PeerError::Malformed(_))), "{asked:?}");
+        }
+    }
+}

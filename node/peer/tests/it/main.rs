@@ -5,6 +5,7 @@ mod calls;
 mod corrupt;
 mod identity;
 mod life;
+mod many;
 mod owner;
 mod support;
 mod tls;
