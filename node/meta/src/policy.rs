@@ -221,9 +221,13 @@ impl Policies {
     /// What holds for a repository.
     #[must_use]
     pub fn of(&self, name: &RepoName) -> Policy {
-        // Prefixes of one name sort by their length.
+        self.inherit(|prefix| prefix.covers(name))
+    }
+
+    /// Puts together what some prefixes of one name say; they sort by their length.
+    fn inherit(&self, counts: impl Fn(&Prefix) -> bool) -> Policy {
         let mut policy = Policy::default();
-        for (_, row) in self.0.iter().filter(|(prefix, _)| prefix.covers(name)) {
+        for (_, row) in self.0.iter().filter(|(prefix, _)| counts(prefix)) {
             policy.regions = row.regions.clone().unwrap_or(policy.regions);
             policy.copies = row.copies.unwrap_or(policy.copies);
             policy.ack = row.ack.or(policy.ack);
@@ -231,6 +235,12 @@ impl Policies {
             policy.partition = row.partition.or(policy.partition);
         }
         policy
+    }
+
+    /// What holds where no more than the empty prefix does.
+    #[must_use]
+    pub fn of_all(&self) -> Policy {
+        self.inherit(|prefix| prefix.as_str().is_empty())
     }
 
     /// The most copies per region that any repository may want.

@@ -2,116 +2,25 @@
 
 use crate::config::Config;
 use crate::confirm::{Confirm, Finished};
-use crate::error::ReadError;
+use crate::fill::{Filled, Filler};
 use crate::holders::Holders;
-use crate::landing::{Growing, Landing};
-use crate::source::{RelayGate, Sources, Tour, TourEnd};
+use crate::landing::Landing;
+use crate::source::{Sources, TourEnd};
 use crate::status::FetchStatus;
-use crate::telemetry::{self, Purpose};
-use bytes::Bytes;
-use portolan_meta::id::{FileId, NodeId};
+use crate::table::Tables;
+use crate::telemetry;
+use crate::transfer::{End, Fetch, Share};
+use futures::FutureExt;
+use portolan_meta::id::FileId;
+use portolan_meta::row::Traffic;
 use portolan_oci::Digest;
-use portolan_store::{PartReader, StoreError};
+use portolan_store::{ChunkReader, ChunkedPart, StoreError};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span, info, info_span, warn};
-
-/// The bytes since the last start from zero. Readers of an older attempt must not mix its bytes with a newer one's.
-#[derive(Clone)]
-pub(crate) struct Attempt {
-    /// Counts from 1.
-    pub(crate) number: u32,
-    /// Reads the growing file, also after it was sealed or removed.
-    pub(crate) reader: PartReader,
-    /// How many bytes can be read.
-    pub(crate) written: watch::Receiver<u64>,
-}
-
-/// How a transfer ended.
-#[derive(Clone, Debug)]
-pub(crate) enum End {
-    /// Every byte is here, the digest is right, the file is durable.
-    Sealed(FileId),
-    /// The disk has no room. Readers go on without it.
-    Full,
-    /// No live blob is recorded any more.
-    Gone,
-    /// Everybody was asked and failed; what came is kept for the next try.
-    Lost {
-        /// How many were asked.
-        asked: usize,
-    },
-    /// However often it was begun anew, the bytes were wrong.
-    Wrong,
-    /// The disk or the state failed. Readers go on without it too.
-    Broken,
-    /// Neither a reader nor policy wanted it any more.
-    Unwanted,
-    /// The node is stopping.
-    Stopped,
-}
-
-/// What becomes of a reader whose transfer ended.
-pub(crate) enum ReaderFate {
-    /// The file has every byte.
-    ReadsOn,
-    /// The rest is not stored.
-    GoesThrough,
-    /// Its response breaks off.
-    Fails(ReadError),
-}
-
-/// What readers see of a transfer.
-#[derive(Clone, Default)]
-pub(crate) struct Progress {
-    pub(crate) attempt: Option<Attempt>,
-    /// Whose bytes come at the moment.
-    pub(crate) from: Option<NodeId>,
-    /// Nobody else will be asked: no more bytes come, only `end`, once what came is kept.
-    pub(crate) ending: bool,
-    pub(crate) end: Option<End>,
-}
-
-/// One transfer.
-pub(crate) struct Fetch {
-    pub(crate) digest: Digest,
-    pub(crate) size: u64,
-    generation: u64,
-    progress: watch::Sender<Progress>,
-    readers: watch::Sender<usize>,
-    /// Whether policy wants the copy, so that it goes on without readers.
-    wanted: AtomicBool,
-    relay: Arc<RelayGate>,
-    halt: CancellationToken,
-}
-
-/// A reader's share in a transfer. While one exists, the transfer goes on.
-pub(crate) struct Share(Arc<Fetch>);
-
-impl Share {
-    fn new(fetch: &Arc<Fetch>) -> Self {
-        fetch.readers.send_modify(|readers| *readers += 1);
-        Self(Arc::clone(fetch))
-    }
-
-    pub(crate) fn fetch(&self) -> &Fetch {
-        &self.0
-    }
-
-    pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
-        self.0.progress.subscribe()
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.0.readers.send_modify(|readers| *readers -= 1);
-    }
-}
 
 /// Who joins a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +30,7 @@ pub(crate) enum Wish {
     /// A pull at a node of this region that reads through this one.
     Relay,
     /// The worker, because policy wants the copy.
-    Policy,
+    Policy(Traffic),
 }
 
 /// What joining found.
@@ -143,6 +52,7 @@ pub(crate) struct Fetches {
     max_restarts: u32,
     holders: Arc<Holders>,
     sources: Arc<Sources>,
+    filler: Filler,
     landing: Landing,
     confirm: Arc<Confirm>,
     tasks: TaskTracker,
@@ -154,16 +64,19 @@ impl Fetches {
         config: &Config,
         holders: Arc<Holders>,
         sources: Arc<Sources>,
+        tables: Arc<Tables>,
         landing: Landing,
         confirm: Arc<Confirm>,
         (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Arc<Self> {
+        let filler = Filler::new(config, Arc::clone(&sources), tables, tasks.clone());
         Arc::new(Self {
             running: Mutex::default(),
             max_fetches: config.max_fetches,
             max_restarts: config.max_restarts,
             holders,
             sources,
+            filler,
             landing,
             confirm,
             tasks,
@@ -185,24 +98,19 @@ impl Fetches {
                 Wish::Pull => {}
                 Wish::Relay if fetch.relay.serve() => {}
                 Wish::Relay => return Joined::Busy("transfers through this node"),
-                Wish::Policy => fetch.wanted.store(true, Ordering::Release),
+                Wish::Policy(traffic) => {
+                    fetch.hurried.fetch_or(traffic == Traffic::Ack, Ordering::AcqRel);
+                    fetch.wanted.store(true, Ordering::Release);
+                }
             }
             return Joined::Fetch(Share::new(fetch), false);
         }
         // The worker has a bound of its own below this one.
-        if running.len() >= self.max_fetches && wish != Wish::Policy {
+        if running.len() >= self.max_fetches && !matches!(wish, Wish::Policy(_)) {
             return Joined::Busy("transfers");
         }
-        let fetch = Arc::new(Fetch {
-            digest,
-            size,
-            generation,
-            progress: watch::Sender::default(),
-            readers: watch::Sender::default(),
-            wanted: AtomicBool::new(wish == Wish::Policy),
-            relay: Arc::default(),
-            halt: self.stop.child_token(),
-        });
+        let policy = if let Wish::Policy(traffic) = wish { Some(traffic) } else { None };
+        let fetch = Fetch::new(digest, (size, generation), policy, self.stop.child_token());
         if wish == Wish::Relay {
             fetch.relay.serve();
         }
@@ -222,6 +130,11 @@ impl Fetches {
     pub(crate) fn status(&self) -> Vec<FetchStatus> {
         let running = self.lock();
         running.values().map(|fetch| fetch.status()).collect()
+    }
+
+    /// What is here of a transfer under way.
+    pub(crate) fn chunks(&self, digest: &Digest) -> Option<ChunkReader> {
+        self.lock().get(digest).and_then(|fetch| fetch.chunks())
     }
 
     /// Removes a leftover of an earlier try, unless a transfer uses it.
@@ -283,22 +196,30 @@ impl Fetches {
     }
 
     async fn transfer(&self, fetch: &Fetch) -> End {
-        let mut restarts = 0;
+        // Whether the committed sums are believed: chunks that are right by them can make a wrong blob only if they are
+        // themselves wrong.
+        let (mut restarts, mut trusted) = (0, true);
         loop {
-            let growing = match self.landing.open(&fetch.digest, fetch.size).await {
-                Ok(growing) => growing,
+            let part = match self.landing.open(&fetch.digest, fetch.size).await {
+                Ok(part) => part,
                 Err(error) => return self.broken(fetch, &error).await,
             };
-            fetch.begin_attempt(restarts + 1, &growing);
-            let resumed = growing.offset;
-            let mut tour = Tour::new(Arc::clone(&self.sources), fetch.digest, fetch.size, Arc::clone(&fetch.relay));
-            match self.fill(fetch, growing, &mut tour).await {
+            let table = self.filler.table(fetch, &part, trusted).await;
+            fetch.begin_attempt(restarts + 1, &part);
+            let resumed = part.bytes();
+            let contributors = match self.filler.fill(fetch, &part, table.clone()).await {
+                Filled::Whole { contributors } => contributors,
+                ended => return self.ended(fetch, part, ended).await,
+            };
+            match self.seal(fetch, part).await {
                 Ok(end) => return end,
                 Err(Mismatch) => {
-                    warn!(resumed, sources = ?tour.contributors(), "the bytes are not those of the digest");
-                    // Who wrote an earlier try's prefix is not known, so nobody is accused for it.
-                    if resumed == 0 {
-                        self.sources.wrong_bytes(&fetch.digest, tour.contributors()).await;
+                    warn!(resumed, sources = ?contributors, "the bytes are not those of the digest");
+                    if table.now_or_never().flatten().is_some() {
+                        trusted = false;
+                    } else if resumed == 0 {
+                        // Who wrote an earlier try's chunks is not known, so nobody is accused for them.
+                        self.sources.wrong_bytes(&fetch.digest, &contributors).await;
                     }
                     restarts += 1;
                     if restarts > self.max_restarts {
@@ -309,75 +230,58 @@ impl Fetches {
         }
     }
 
-    /// Fills the file and seals it. `Err` when its bytes were wrong; it is gone then.
-    async fn fill(&self, fetch: &Fetch, mut growing: Growing, tour: &mut Tour) -> Result<End, Mismatch> {
-        while growing.offset < fetch.size {
-            let next = match next_bytes(fetch, &mut growing, tour).await {
-                Ok(Some(next)) => next,
-                Ok(None) => return Ok(self.halted(fetch, growing).await),
-                Err(error) => {
-                    drop(growing);
-                    return Ok(self.broken(fetch, &error).await);
-                }
-            };
-            let end = match next {
-                Ok((from, bytes)) => {
-                    fetch.coming_from(from);
-                    telemetry::fetched(from, fetch.purpose(), bytes.len());
-                    if let Err(error) = growing.write(bytes).await {
-                        drop(growing);
-                        return Ok(self.broken(fetch, &error).await);
-                    }
-                    continue;
-                }
-                Err(TourEnd::Gone) => End::Gone,
-                Err(TourEnd::Lost { asked }) => End::Lost { asked },
-                Err(TourEnd::View(error)) => {
-                    tracing::error!(digest = %fetch.digest, %error, "the state failed under a transfer");
-                    End::Broken
-                }
-            };
-            fetch.progress.send_modify(|progress| progress.ending = true);
-            self.keep(fetch, growing).await;
-            return Ok(end);
-        }
+    /// Makes a blob of a whole file. `Err` when its bytes were wrong; it is gone then.
+    async fn seal(&self, fetch: &Fetch, part: ChunkedPart) -> Result<End, Mismatch> {
         let span = debug_span!("store", digest = %fetch.digest, size = fetch.size);
-        let part = match growing.writer.finish().instrument(span.clone()).await {
-            Ok(part) => part,
-            Err(error) => return Ok(self.broken(fetch, &error).await),
-        };
         match part.seal_async(fetch.digest).instrument(span).await {
             Ok(stored) => Ok(End::Sealed(stored.file)),
-            Err(failure) => {
-                drop(failure.part);
-                let mismatch = matches!(failure.error, StoreError::DigestMismatch { .. });
-                if !mismatch {
-                    return Ok(self.broken(fetch, &failure.error).await);
-                }
-                match self.landing.remove(&fetch.digest).await {
-                    Ok(()) => Err(Mismatch),
-                    Err(error) => Ok(self.broken(fetch, &error).await),
-                }
-            }
+            Err(StoreError::DigestMismatch { .. }) => match self.landing.remove(&fetch.digest).await {
+                Ok(()) => Err(Mismatch),
+                Err(error) => Ok(self.broken(fetch, &error).await),
+            },
+            Err(error) => Ok(self.broken(fetch, &error).await),
         }
     }
 
-    async fn halted(&self, fetch: &Fetch, growing: Growing) -> End {
+    /// What becomes of a file that did not get whole.
+    async fn ended(&self, fetch: &Fetch, part: ChunkedPart, filled: Filled) -> End {
+        let end = match filled {
+            Filled::Halted => return self.halted(fetch, part).await,
+            Filled::Disk(error) => {
+                drop(part);
+                return self.broken(fetch, &error).await;
+            }
+            Filled::Ended(TourEnd::Lost { asked }) => End::Lost { asked },
+            Filled::Ended(TourEnd::View(error)) => {
+                tracing::error!(digest = %fetch.digest, %error, "the state failed under a transfer");
+                End::Broken
+            }
+            Filled::Ended(TourEnd::Gone) => End::Gone,
+            Filled::Wrong => End::Wrong,
+            // Not reached: a whole file is sealed.
+            Filled::Whole { .. } => End::Broken,
+        };
+        fetch.progress.send_modify(|progress| progress.ending = true);
+        self.keep(fetch, part).await;
+        end
+    }
+
+    async fn halted(&self, fetch: &Fetch, part: ChunkedPart) -> End {
         if self.stop.is_cancelled() {
-            self.keep(fetch, growing).await;
+            self.keep(fetch, part).await;
             return End::Stopped;
         }
-        drop(growing);
+        drop(part);
         if let Err(error) = self.landing.remove(&fetch.digest).await {
             warn!(%error, "an unwanted transfer's file could not be removed");
         }
         End::Unwanted
     }
 
-    async fn keep(&self, fetch: &Fetch, growing: Growing) {
-        let offset = growing.offset;
-        if let Err(error) = growing.keep().await {
-            warn!(digest = %fetch.digest, offset, %error, "an interrupted transfer could not be kept whole");
+    /// Lets go of the file so that another try goes on with what is here.
+    async fn keep(&self, fetch: &Fetch, part: ChunkedPart) {
+        if let Err(error) = part.sync_async().await {
+            warn!(digest = %fetch.digest, %error, "an interrupted transfer could not be kept whole");
         }
     }
 
@@ -401,87 +305,3 @@ impl Fetches {
 
 /// The bytes had another digest.
 struct Mismatch;
-
-/// Waits for the next bytes; `None` when the transfer is to stop. A source that pauses leaves time to show readers
-/// what it sent last.
-async fn next_bytes(
-    fetch: &Fetch,
-    growing: &mut Growing,
-    tour: &mut Tour,
-) -> Result<Option<Result<(NodeId, Bytes), TourEnd>>, StoreError> {
-    let next = tour.next(growing.offset);
-    tokio::pin!(next);
-    loop {
-        tokio::select! {
-            biased;
-            next = &mut next => return Ok(Some(next)),
-            () = fetch.halt.cancelled() => return Ok(None),
-            flushed = growing.flush(), if growing.unflushed => flushed?,
-        }
-    }
-}
-
-impl Fetch {
-    /// For whom the bytes come at the moment: whoever reads goes before policy.
-    fn purpose(&self) -> Purpose {
-        if *self.readers.borrow() > 0 { Purpose::Pull } else { Purpose::Policy }
-    }
-
-    /// Returns once nobody reads although nobody else wants it.
-    async fn unread(&self) {
-        let mut readers = self.readers.subscribe();
-        // The sender lives in `self`, so that waiting cannot fail.
-        let _ = readers.wait_for(|readers| *readers == 0 && !self.wanted.load(Ordering::Acquire)).await;
-    }
-
-    fn begin_attempt(&self, number: u32, growing: &Growing) {
-        let attempt = Attempt { number, reader: growing.reader.clone(), written: growing.written.clone() };
-        self.progress.send_modify(|progress| progress.attempt = Some(attempt));
-    }
-
-    fn coming_from(&self, node: NodeId) {
-        self.progress.send_if_modified(|progress| progress.from.replace(node) != Some(node));
-    }
-
-    /// Whether a peer reads through this transfer, so that it asks nobody to relay.
-    pub(crate) fn served(&self) -> bool {
-        self.relay.is_served()
-    }
-
-    fn status(&self) -> FetchStatus {
-        let progress = self.progress.borrow();
-        FetchStatus {
-            digest: self.digest,
-            size: self.size,
-            received: progress.attempt.as_ref().map_or(0, |attempt| *attempt.written.borrow()),
-            from: progress.from,
-            readers: *self.readers.borrow(),
-        }
-    }
-}
-
-impl End {
-    fn label(&self) -> &'static str {
-        match self {
-            Self::Sealed(_) => "sealed",
-            Self::Full => "full",
-            Self::Gone => "gone",
-            Self::Lost { .. } => "lost",
-            Self::Wrong => "wrong",
-            Self::Broken => "broken",
-            Self::Unwanted => "unwanted",
-            Self::Stopped => "stopped",
-        }
-    }
-
-    /// What becomes of a reader in the middle.
-    pub(crate) fn for_reader(&self, digest: Digest) -> ReaderFate {
-        match self {
-            Self::Sealed(_) => ReaderFate::ReadsOn,
-            Self::Full | Self::Broken => ReaderFate::GoesThrough,
-            Self::Gone | Self::Lost { .. } | Self::Unwanted => ReaderFate::Fails(ReadError::SourcesLost { digest }),
-            Self::Wrong => ReaderFate::Fails(ReadError::WrongBytes { digest }),
-            Self::Stopped => ReaderFate::Fails(ReadError::Stopped),
-        }
-    }
-}

@@ -1,8 +1,8 @@
 //! Readers of a growing file, each at its own pace: the transfer never waits for one of them.
 
 use crate::error::ReadError;
-use crate::fetch::{Attempt, End, Progress, ReaderFate, Share};
 use crate::through::{Through, ThroughReader};
+use crate::transfer::{Attempt, End, Progress, ReaderFate, Share};
 use bytes::Bytes;
 use futures::stream::{BoxStream, try_unfold};
 use futures::{FutureExt, StreamExt};

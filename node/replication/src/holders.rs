@@ -1,19 +1,29 @@
 //! Who has a blob, nearest first: what the state says, and what this node measured.
 
+use crate::balance::{self, Offer, Tier};
+use crate::config::Config;
 use crate::me::Me;
-use crate::plan::Missing;
-use crate::suspects::Suspects;
-use portolan_consensus::Consensus;
+use crate::reads::{InFlight, Reads};
+use crate::status::PeerHealth;
+use crate::telemetry;
+use portolan_consensus::{Consensus, NodeProgress};
 use portolan_meta::id::{FileId, NodeId, StoreId};
 use portolan_meta::placement::{self, Topology};
 use portolan_meta::query;
 use portolan_meta::row::{BlobState, NodeRow, NodeState, Role};
 use portolan_meta::view::{View, ViewError};
 use portolan_oci::Digest;
-use portolan_peer::Peers;
+use portolan_peer::{Peers, Standing};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// How often what is known of the other nodes is told.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// For how long a source stands still before its pings are looked at, and how often then.
+const STANDSTILL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(100));
 
 /// A node that may be asked for a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,24 +53,24 @@ pub(crate) struct Known {
     pub(crate) keeps: bool,
 }
 
-/// Looks holders up.
+/// Looks holders up, and remembers how reads of them went.
 pub(crate) struct Holders {
     me: Me,
     consensus: Arc<Consensus>,
     peers: Arc<Peers>,
-    suspects: Suspects,
+    reads: Arc<Reads>,
 }
 
 impl Holders {
-    pub(crate) fn new(me: Me, consensus: Arc<Consensus>, peers: Arc<Peers>) -> Self {
-        Self { me, consensus, peers, suspects: Suspects::default() }
+    pub(crate) fn new(config: &Config, me: Me, consensus: Arc<Consensus>, peers: Arc<Peers>) -> Self {
+        Self { me, consensus, peers, reads: Reads::new(config) }
     }
 
     /// What is known of a blob now; `None` when no live blob is recorded under the digest.
     pub(crate) fn of(&self, digest: &Digest) -> Result<Option<Known>, ViewError> {
         self.consensus.local().read(|view| {
-            let distance = |node: &NodeRow| self.distance(node);
-            known(view, digest, self.me.node, &self.me.region, &distance)
+            let offer = |node: &NodeRow| self.offer(node);
+            known(view, digest, self.me.node, &self.me.region, &offer)
         })
     }
 
@@ -69,50 +79,130 @@ impl Holders {
         let own = StoreId::from(self.me.node);
         self.consensus.local().read(|view| {
             let topology = Topology::read(view)?;
-            Ok(missing(view, &topology, digest)?.is_some_and(|missing| missing.stores.contains(&own)))
+            let standing = placement::standing(view, &topology, digest)?;
+            Ok(standing.is_some_and(|standing| standing.missing.contains(&own)))
         })
     }
 
-    /// Tries a node last for a while.
+    /// Tries a node last for a while, because its bytes had another digest.
     pub(crate) fn accuse(&self, node: NodeId, span: Duration) {
-        self.suspects.accuse(node, span, Instant::now());
+        self.reads.accuse(node, span);
     }
 
-    /// The smaller, the earlier it is asked.
-    fn distance(&self, node: &NodeRow) -> Distance {
+    /// A read of a candidate begins. What is returned is told how it goes, and dropped when it ends.
+    pub(crate) fn begin(&self, candidate: Candidate) -> InFlight {
+        self.reads.begin(candidate.node, !candidate.relay)
+    }
+
+    /// Whether a node answers no pings.
+    pub(crate) fn is_silent(&self, node: NodeId) -> bool {
+        matches!(self.peers.standing(node), Some(Standing::Suspect { .. } | Standing::Gone))
+    }
+
+    /// Returns once a node that has been standing still for a while answers no pings either.
+    pub(crate) async fn falls_silent(&self, node: NodeId) {
+        let (first, then) = STANDSTILL;
+        sleep(first).await;
+        while !self.is_silent(node) {
+            sleep(then).await;
+        }
+    }
+
+    /// How well a node would serve a read, as far as this node knows.
+    pub(crate) fn health(&self, node: NodeId) -> PeerHealth {
+        if let Some(left) = self.reads.held(node) {
+            return PeerHealth::Ejected { left };
+        }
+        match self.peers.standing(node) {
+            Some(Standing::Suspect { phi }) => PeerHealth::Suspect { phi },
+            Some(Standing::Gone) => PeerHealth::Gone,
+            Some(Standing::NotReady) => PeerHealth::NotReady,
+            Some(Standing::Returning) => PeerHealth::Returning,
+            // This node itself is no member of its own list.
+            Some(Standing::Well) | None => PeerHealth::Well,
+        }
+    }
+
+    /// The order in which a reader in a region would ask all nodes that keep blobs, as far as this node knows: how far
+    /// they are from there is what the nodes of that region told, how well they are what this node sees.
+    pub(crate) fn order(&self, region: &str) -> Result<Vec<NodeId>, ViewError> {
+        let rows = self.consensus.local().read(query::nodes)?;
+        let progress = self.consensus.status().nodes;
+        let mut offers: Vec<Offer> = rows
+            .iter()
+            .filter(|row| row.role == Role::Full)
+            .map(|row| Offer {
+                node: row.id,
+                last: !answers(row),
+                sick: self.health(row.id) != PeerHealth::Well,
+                tier: if row.region == region { Tier::Region } else { Tier::Elsewhere },
+                latency: balance::latency(0.0, nearest(region, row.id, &rows, &progress)),
+                in_flight: 0,
+            })
+            .collect();
+        balance::order(&mut offers, |_| 0);
+        Ok(offers.iter().map(|offer| offer.node).collect())
+    }
+
+    /// Keeps the gauges of the other nodes true, until it is told to stop.
+    pub(crate) async fn tell(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = interval(TELL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            for member in self.peers.members() {
+                let (_, latency) = self.reads.load(member.node);
+                let latency = latency.max(self.rtt(member.node).unwrap_or_default().as_secs_f64());
+                let (phi, is_ejected) =
+                    (self.peers.phi(member.node).unwrap_or_default(), self.reads.held(member.node).is_some());
+                telemetry::peer(member.node, phi, is_ejected, latency);
+            }
+        }
+    }
+
+    fn rtt(&self, node: NodeId) -> Option<Duration> {
+        self.peers.health(node).and_then(|health| health.rtt)
+    }
+
+    /// What speaks for asking a node.
+    fn offer(&self, node: &NodeRow) -> Offer {
         let tier = match () {
             () if node.region == self.me.region && node.zone == self.me.zone => Tier::Zone,
             () if node.region == self.me.region => Tier::Region,
             () => Tier::Elsewhere,
         };
-        let rtt = self.peers.health(node.id).and_then(|health| health.rtt).unwrap_or(Duration::MAX);
-        Distance { suspect: self.suspects.has(node.id, Instant::now()), tier, rtt, node: node.id }
+        let (in_flight, reads) = self.reads.load(node.id);
+        let sick = node.id != self.me.node && self.health(node.id) != PeerHealth::Well;
+        let latency = balance::latency(reads, self.rtt(node.id));
+        Offer { node: node.id, last: false, sick, tier, latency, in_flight }
     }
 }
 
-/// How near a node is; its fields are compared in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Distance {
-    suspect: bool,
-    tier: Tier,
-    rtt: Duration,
+/// The shortest round trip that a node of a region told of a node; none to itself.
+fn nearest(
+    region: &str,
     node: NodeId,
+    rows: &[NodeRow],
+    progress: &BTreeMap<NodeId, NodeProgress>,
+) -> Option<Duration> {
+    let there = rows.iter().filter(|row| row.region == region);
+    let trips = there.filter_map(|row| match progress.get(&row.id) {
+        _ if row.id == node => Some(Duration::ZERO),
+        told => told?.round_trips.get(&node).copied(),
+    });
+    trips.min()
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Tier {
-    Zone,
-    Region,
-    Elsewhere,
+fn answers(node: &NodeRow) -> bool {
+    matches!(node.state, NodeState::Up | NodeState::Draining)
 }
 
-/// See [`Holders::of`]. Pure but for `distance`, which knows what was measured.
+/// See [`Holders::of`]. Pure but for `offer`, which knows what was measured, and for lots between equals.
 fn known(
     view: &dyn View,
     digest: &Digest,
     me: NodeId,
     my_region: &str,
-    distance: &dyn Fn(&NodeRow) -> Distance,
+    offer: &dyn Fn(&NodeRow) -> Offer,
 ) -> Result<Option<Known>, ViewError> {
     let Some(blob) = query::blob(view, digest)?.filter(|blob| blob.state == BlobState::Live) else {
         return Ok(None);
@@ -123,26 +213,22 @@ fn known(
     let nodes = query::nodes(view)?;
     let topology = Topology::read(view)?;
     let holds = |node: &NodeRow| locations.iter().any(|location| location.store == StoreId::from(node.id));
-    let answers = |node: &NodeRow| matches!(node.state, NodeState::Up | NodeState::Draining);
-
-    let mut peers: Vec<(bool, Distance, &NodeRow)> = nodes
-        .iter()
-        .filter(|node| node.id != me && node.role == Role::Full)
-        .map(|node| (!(holds(node) && answers(node)), distance(node), node))
-        .collect();
-    peers.sort_by_key(|(last, distance, _)| (*last, *distance));
+    let others = nodes.iter().filter(|node| node.id != me && node.role == Role::Full);
+    let mut offers: Vec<Offer> =
+        others.clone().map(|node| Offer { last: !(holds(node) && answers(node)), ..offer(node) }).collect();
+    balance::order(&mut offers, |below| rand::random_range(0..below));
     let mut candidates: Vec<Candidate> =
-        peers.iter().map(|(_, _, node)| Candidate { node: node.id, relay: false }).collect();
+        offers.iter().map(|offer| Candidate { node: offer.node, relay: false }).collect();
 
-    let near = |node: &&NodeRow| node.region == my_region && answers(node);
-    let held_nearby = nodes.iter().filter(near).any(|node| node.id != me && holds(node) && !distance(node).suspect);
-    if !held_nearby && !locations.is_empty() {
-        // The first target of the region crosses the WAN; the region's other nodes read through it.
-        let targets = placement::targets(digest, &topology);
-        let first =
-            targets.iter().find_map(|store| nodes.iter().filter(near).find(|node| StoreId::from(node.id) == *store));
-        if let Some(node) = first.filter(|node| node.id != me && !distance(node).suspect) {
-            candidates.insert(0, Candidate { node: node.id, relay: true });
+    let is_well = |node: &NodeRow| answers(node) && (node.id == me || !offer(node).sick);
+    let held_nearby = others.clone().any(|node| node.region == my_region && holds(node) && is_well(node));
+    let wanted = placement::wanted(view, &topology, digest)?;
+    if !held_nearby && !locations.is_empty() && wanted.may_store(my_region) {
+        // One node of the region crosses the WAN, the region's other nodes read through it; when it sickens, the next
+        // best takes over.
+        let crosses = topology.elect(digest, my_region, is_well).filter(|node| *node != me);
+        if let Some(node) = crosses {
+            candidates.insert(0, Candidate { node, relay: true });
         }
     }
     Ok(Some(Known {
@@ -151,21 +237,8 @@ fn known(
         own: locations.iter().filter(|location| location.store == own_store).map(|location| location.file).collect(),
         recorded: !locations.is_empty(),
         candidates,
-        keeps: nodes.iter().any(|node| node.id == me && node.role == Role::Full),
+        keeps: wanted.may_store(my_region) && nodes.iter().any(|node| node.id == me && node.role == Role::Full),
     }))
-}
-
-/// Which targets of a blob lack it: targets minus facts.
-pub(crate) fn missing(view: &dyn View, topology: &Topology, digest: &Digest) -> Result<Option<Missing>, ViewError> {
-    let Some(blob) = query::blob(view, digest)?.filter(|blob| blob.state == BlobState::Live) else {
-        return Ok(None);
-    };
-    let mut locations = query::locations(view, digest)?;
-    locations.retain(|location| location.generation == blob.generation);
-    let holders: Vec<StoreId> = locations.iter().map(|location| location.store).collect();
-    let mut stores = placement::targets(digest, topology);
-    stores.retain(|store| !holders.contains(store));
-    Ok((!stores.is_empty()).then_some(Missing { size: blob.size, at_ms: blob.at_ms, holders, stores }))
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ mod tests {
 
     fn missing(size: u64, at_ms: u64, holders: &[u64], stores: &[u64]) -> Missing {
         let stores_of = |ids: &[u64]| ids.iter().copied().map(StoreId).collect();
-        Missing { size, at_ms, holders: stores_of(holders), stores: stores_of(stores) }
+        Missing { size, at_ms, holders: stores_of(holders), live_copies: holders.len(), stores: stores_of(stores) }
     }
 
     fn behind(lags: &[RegionLag]) -> Vec<(&str, &str, u64, u64, u64)> {

@@ -6,23 +6,34 @@
 //! In reading order:
 //!
 //! - [`config`], [`error`], [`status`]: the limits, what can go wrong for whom, what it looks like from outside.
-//! - `holders`, `suspects`: who has a blob, nearest first; who was caught failing.
+//! - `holders`, `balance`: who has a blob, and in which order to ask; `reads`, `suspects`: what reads of a node told.
 //! - `source`: one blob read from whoever has it.
-//! - `landing`, `fetch`, `follow`: one transfer of one blob into a growing file, and the readers that follow it.
-//! - `through`: a transfer that is not stored, for a node without room.
+//! - `table`, `segments`, `rate`: what its chunks are checked by, what is left to read of it, and how fast it comes.
+//! - `landing`, `transfer`, `fill`, `fetch`, `follow`: one transfer of one blob into a growing file, and the readers that
+//!   follow it.
+//! - `through`, `ranged`: a transfer that is not stored, for a node without room; a range, for whoever wants no more.
+//! - `batch`: many small blobs in one stream, made durable together.
 //! - `local`: a file of this node's own disk; what happens when it is found damaged.
 //! - [`open`]: the one entry for pulls, which puts these together.
 //! - `confirm`: turns finished files into committed locations.
-//! - `plan`, `worker`: what policy wants here, and the loop that brings it.
+//! - `plan`, `exposure`, `surplus`, `desk`: what is missing, what hangs on one region, what is too much.
+//! - `worker`, `reclaim`: the loops that bring what policy wants here, and let go of what it does not.
+//! - `budget`: how fast bytes come from other regions.
 //! - `lag`: how far each region is behind each other one.
 //! - `settle`: waits until blobs are as durable as an ack policy demands.
 //! - `serve`: answers the reads of peers.
 //! - [`replication`]: the handle that owns all this.
 
+mod balance;
+mod batch;
+mod budget;
 pub mod config;
 mod confirm;
+mod desk;
 pub mod error;
+mod exposure;
 mod fetch;
+mod fill;
 mod follow;
 mod holders;
 mod lag;
@@ -31,14 +42,22 @@ mod local;
 mod me;
 pub mod open;
 mod plan;
+mod ranged;
+mod rate;
+mod reclaim;
+mod reads;
 pub mod replication;
+mod segments;
 mod serve;
 mod settle;
 mod source;
 pub mod status;
+mod surplus;
 mod suspects;
+mod table;
 mod telemetry;
 mod through;
+mod transfer;
 mod worker;
 
 pub use config::Config;
@@ -46,4 +65,4 @@ pub use error::{OpenError, ReadError, SettleError};
 pub use me::Me;
 pub use open::{BlobBody, Source};
 pub use replication::Replication;
-pub use status::{FetchStatus, RegionLag, RegionMissing, ReplicationStatus};
+pub use status::{Exposure, FetchStatus, PeerHealth, RegionExposure, RegionLag, RegionMissing, ReplicationStatus};

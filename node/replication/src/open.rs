@@ -1,13 +1,15 @@
 //! Open a blob wherever it is: the one entry for pulls.
 
 use crate::error::{OpenError, ReadError};
-use crate::fetch::{End, Fetches, Joined, Progress, Share, Wish};
+use crate::fetch::{Fetches, Joined, Wish};
 use crate::follow::follow;
 use crate::holders::{Holders, Known};
 use crate::local::Local;
+use crate::ranged::Ranges;
 use crate::source::TourEnd;
 use crate::telemetry;
 use crate::through::Through;
+use crate::transfer::{End, Progress, Share};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{BoxStream, try_unfold};
@@ -28,7 +30,7 @@ pub enum Source {
     Following,
     /// A transfer that this reader began, from this holder first.
     Peer(NodeId),
-    /// A transfer that is not stored, because this node has no room or keeps no blobs.
+    /// A transfer that is not stored, because this node has no room or keeps no blobs, or because only a range is wanted.
     Through(NodeId),
 }
 
@@ -73,6 +75,7 @@ pub(crate) struct Opener {
     local: Arc<Local>,
     fetches: Arc<Fetches>,
     through: Arc<Through>,
+    ranges: Ranges,
 }
 
 impl Opener {
@@ -81,8 +84,9 @@ impl Opener {
         local: Arc<Local>,
         fetches: Arc<Fetches>,
         through: Arc<Through>,
+        ranges: Ranges,
     ) -> Arc<Self> {
-        Arc::new(Self { holders, local, fetches, through })
+        Arc::new(Self { holders, local, fetches, through, ranges })
     }
 
     /// See [`crate::Replication::open`]. `relay` when a neighbour reads through this node.
@@ -144,6 +148,13 @@ impl Opener {
         if !known.recorded {
             return Err(OpenError::NotFound.into());
         }
+        // Who relays follows the one transfer of its region.
+        if !relay
+            && self.ranges.takes(digest, known.size, &range)
+            && let Some(body) = self.range(digest, known.size, range.clone()).await?
+        {
+            return Ok(body);
+        }
         if !known.keeps {
             return Ok(self.pass_through(digest, known.size, range, relay).await?);
         }
@@ -169,6 +180,17 @@ impl Opener {
             source: Source::Local,
             stream: file.stream(range.clone()),
         }))
+    }
+
+    /// Reads less than the whole, and stores nothing; `None` when it cannot be checked alone.
+    async fn range(&self, digest: &Digest, size: u64, range: Range<u64>) -> Result<Option<BlobBody>, OpenError> {
+        let Some(reader) = self.ranges.read(*digest, size, range.clone()).await? else { return Ok(None) };
+        let source = reader.from().map_or(Source::Following, Source::Through);
+        let stream = try_unfold(reader, |mut reader| async move {
+            let next = reader.next().await?;
+            Ok(next.map(|bytes| (bytes, reader)))
+        });
+        Ok(Some(BlobBody { size, range, source, stream: stream.boxed() }))
     }
 
     async fn follow(

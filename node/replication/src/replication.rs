@@ -1,7 +1,10 @@
 //! The handle that everyone above holds, and the owner of every task below.
 
 use crate::config::Config;
+use crate::batch::Batches;
+use crate::budget::Budget;
 use crate::confirm::Confirm;
+use crate::desk::Desk;
 use crate::error::{OpenError, SettleError};
 use crate::fetch::Fetches;
 use crate::holders::Holders;
@@ -9,18 +12,20 @@ use crate::landing::Landing;
 use crate::local::Local;
 use crate::me::Me;
 use crate::open::{BlobBody, Opener};
+use crate::ranged::Ranges;
+use crate::reclaim::Reclaim;
 use crate::serve::Serve;
 use crate::settle;
 use crate::source::Sources;
-use crate::status::ReplicationStatus;
+use crate::status::{Exposure, FetchStatus, PeerHealth, ReplicationStatus};
+use crate::table::Tables;
 use crate::telemetry;
 use crate::through::Through;
-use crate::worker::{Desk, Worker};
+use crate::worker::Worker;
 use portolan_consensus::Consensus;
 use portolan_meta::id::{NodeId, StoreId};
 use portolan_meta::placement::Topology;
-use portolan_meta::row::AckPolicy;
-use portolan_oci::Digest;
+use portolan_oci::{Digest, RepoName};
 use portolan_peer::{BlobHandler, Peers};
 use portolan_store::Blobs;
 use std::ops::Range;
@@ -34,6 +39,7 @@ use tracing::error;
 pub struct Replication {
     node: NodeId,
     consensus: Arc<Consensus>,
+    holders: Arc<Holders>,
     opener: Arc<Opener>,
     serve: Arc<Serve>,
     fetches: Arc<Fetches>,
@@ -52,37 +58,57 @@ impl Replication {
         let (node, store) = (me.node, StoreId::from(me.node));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let owner = || (tasks.clone(), stop.clone());
-        let holders = Arc::new(Holders::new(me, Arc::clone(&consensus), Arc::clone(&peers)));
-        let sources = Arc::new(Sources::new(&config, Arc::clone(&holders), peers));
+        let desk = Desk::new(&config, &me);
+        let budget = Budget::new(&config, me.region.clone(), Arc::clone(&consensus));
+        let holders = Arc::new(Holders::new(&config, me, Arc::clone(&consensus), Arc::clone(&peers)));
+        let tables =
+            Tables::new(Arc::clone(&consensus), Arc::clone(&holders), Arc::clone(&peers), config.open_timeout());
+        let tables = Arc::new(tables);
+        let sources = Arc::new(Sources::new(&config, Arc::clone(&holders), peers, budget));
         let local = Local::new(&config, store, Arc::clone(&blobs), Arc::clone(&consensus), owner());
         let confirm = Confirm::new(&config, store, Arc::clone(&blobs), Arc::clone(&consensus));
         let fetches = Fetches::new(
             &config,
             Arc::clone(&holders),
             Arc::clone(&sources),
+            Arc::clone(&tables),
             Landing::new(&blobs),
             Arc::clone(&confirm),
             owner(),
         );
-        let through = Arc::new(Through::new(&config, sources, stop.clone()));
-        let opener = Opener::new(Arc::clone(&holders), Arc::clone(&local), Arc::clone(&fetches), through);
+        let ranges = Ranges::new(&config, Arc::clone(&sources), tables, Arc::clone(&fetches), owner());
+        let through = Arc::new(Through::new(&config, Arc::clone(&sources), stop.clone()));
+        let opener = Opener::new(Arc::clone(&holders), Arc::clone(&local), Arc::clone(&fetches), through, ranges);
         let serve =
             Serve::new(Arc::clone(&opener), Arc::clone(&holders), local, Arc::clone(&fetches), config.max_served);
-        let desk = Desk::new(&config, store);
+        let reclaim =
+            Reclaim::new(&config, store, Arc::clone(&desk), Arc::clone(&blobs), Arc::clone(&consensus));
+        let started = ulid::Ulid::new().timestamp_ms();
+        let batches = Batches::new(
+            started,
+            Arc::clone(&blobs),
+            Arc::clone(&holders),
+            sources,
+            Arc::clone(&fetches),
+            Arc::clone(&confirm),
+        );
         let worker = Worker {
             config,
             desk: Arc::clone(&desk),
-            started: ulid::Ulid::new().timestamp_ms(),
+            started,
             blobs,
             consensus: Arc::clone(&consensus),
-            holders,
+            holders: Arc::clone(&holders),
             fetches: Arc::clone(&fetches),
+            batches,
             confirm: Arc::clone(&confirm),
             stop: stop.clone(),
         };
         tasks.spawn(Arc::clone(&confirm).run(stop.clone()));
+        tasks.spawn(reclaim.run(stop.clone()));
+        tasks.spawn(Arc::clone(&holders).tell(stop.clone()));
         tasks.spawn(Arc::new(worker).run());
-        Arc::new(Self { node, consensus, opener, serve, fetches, confirm, desk, tasks, stop })
+        Arc::new(Self { node, consensus, holders, opener, serve, fetches, confirm, desk, tasks, stop })
     }
 
     /// Opens a blob, or the bytes `range` of it (half open, within the blob), wherever it is (design, section 5,
@@ -95,19 +121,19 @@ impl Replication {
         self.opener.open(digest, range, false).await
     }
 
-    /// Waits until each blob is as durable as `ack` demands (`None`: the default policy of this node's region), as
-    /// far as this node's state tells.
+    /// Waits until each blob is as durable as the repository's ack policy demands of a push through this node, as far as
+    /// this node's state tells.
     ///
     /// # Errors
     /// See [`SettleError`].
     pub async fn settle(
         &self,
+        repo: &RepoName,
         digests: &[Digest],
-        ack: Option<AckPolicy>,
         deadline: Instant,
     ) -> Result<(), SettleError> {
         tokio::select! {
-            settled = settle::settle(&self.consensus, self.node, digests, ack, deadline) => settled,
+            settled = settle::settle(&self.consensus, self.node, repo, digests, deadline) => settled,
             () = self.stop.cancelled() => Err(SettleError::Stopped),
         }
     }
@@ -118,13 +144,59 @@ impl Replication {
         Arc::clone(&self.serve) as Arc<dyn BlobHandler>
     }
 
+    fn topology(&self) -> Topology {
+        self.consensus.local().read(|view| Topology::read(view)).unwrap_or_else(|error| {
+            error!(%error, "the topology cannot be read");
+            Topology::default()
+        })
+    }
+
+    /// What would be lost if a region died now, as far as this node knows.
+    #[must_use]
+    pub fn exposure(&self) -> Exposure {
+        self.desk.exposure(&self.topology())
+    }
+
+    /// Some of the blobs that would go with a region, oldest first.
+    #[must_use]
+    pub fn only_in(&self, region: &str, limit: usize) -> Vec<Digest> {
+        self.desk.exposed().only_in(region, limit)
+    }
+
+    /// Some of the blobs of which no copy is left.
+    #[must_use]
+    pub fn damaged(&self, limit: usize) -> Vec<Digest> {
+        self.desk.exposed().damaged(limit)
+    }
+
+    /// Which of these blobs this node is fetching, and how far it is.
+    #[must_use]
+    pub fn transfers(&self, digests: &[Digest]) -> Vec<FetchStatus> {
+        let mut running = self.fetches.status();
+        running.retain(|fetch| digests.contains(&fetch.digest));
+        running
+    }
+
+    /// The order in which a reader in a region would ask all nodes, as far as this node knows: how far they are from
+    /// there is what the nodes of that region told, how well they are what this node sees.
+    #[must_use]
+    pub fn order(&self, region: &str) -> Vec<NodeId> {
+        self.holders.order(region).unwrap_or_else(|error| {
+            error!(%error, "the nodes cannot be read");
+            Vec::new()
+        })
+    }
+
+    /// How well another node would serve a read, as this node sees it.
+    #[must_use]
+    pub fn health(&self, node: NodeId) -> PeerHealth {
+        self.holders.health(node)
+    }
+
     /// A snapshot of what is under way and what is missing.
     #[must_use]
     pub fn status(&self) -> ReplicationStatus {
-        let topology = self.consensus.local().read(|view| Topology::read(view)).unwrap_or_else(|error| {
-            error!(%error, "the topology cannot be read");
-            Topology::default()
-        });
+        let topology = self.topology();
         let (queue, queue_bytes) = self.desk.plan().queued();
         ReplicationStatus {
             queue,

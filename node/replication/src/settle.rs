@@ -5,9 +5,8 @@ use crate::error::SettleError;
 use portolan_consensus::{Change, Consensus};
 use portolan_meta::id::NodeId;
 use portolan_meta::placement::{self, Topology};
-use portolan_meta::row::AckPolicy;
 use portolan_meta::view::ViewError;
-use portolan_oci::Digest;
+use portolan_oci::{Digest, RepoName};
 use std::collections::HashSet;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout_at};
@@ -16,15 +15,15 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) async fn settle(
     consensus: &Consensus,
     me: NodeId,
+    repo: &RepoName,
     digests: &[Digest],
-    ack: Option<AckPolicy>,
     deadline: Instant,
 ) -> Result<(), SettleError> {
     // Before the first look, so that nothing is applied unseen in between.
     let mut changes = consensus.changes();
     let mut pending: HashSet<Digest> = digests.iter().copied().collect();
     loop {
-        retain_pending(consensus, me, &mut pending, ack)?;
+        retain_pending(consensus, me, repo, &mut pending)?;
         if pending.is_empty() {
             return Ok(());
         }
@@ -42,15 +41,16 @@ pub(crate) async fn settle(
 fn retain_pending(
     consensus: &Consensus,
     me: NodeId,
+    repo: &RepoName,
     pending: &mut HashSet<Digest>,
-    ack: Option<AckPolicy>,
 ) -> Result<(), ViewError> {
     consensus.local().read(|view| {
         let topology = Topology::read(view)?;
-        let policy = ack.unwrap_or_else(|| placement::ack_policy(&topology, None, me));
+        let policy = topology.policies().of(repo);
+        let ack = placement::ack_policy(&topology, &policy, me);
         let mut durable = Vec::new();
         for digest in pending.iter() {
-            if placement::durable(view, &topology, digest, policy)? {
+            if placement::durable(view, &topology, digest, &policy.regions, ack)? {
                 durable.push(*digest);
             }
         }

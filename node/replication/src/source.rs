@@ -1,8 +1,12 @@
 //! One blob read from whoever has it: a holder that fails is replaced by the next at the same offset.
 
+mod many;
+
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::holders::{Candidate, Holders};
-use crate::telemetry;
+use crate::reads::InFlight;
+use crate::telemetry::{self, Purpose};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -10,11 +14,18 @@ use portolan_meta::id::NodeId;
 use portolan_meta::view::ViewError;
 use portolan_oci::Digest;
 use portolan_peer::{PeerError, Peers, ReadBlob, RemoteBlob};
-use std::sync::Arc;
+use std::future::Future;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
+
+/// How often the node that crosses the WAN for a region may say that it is busy before it is passed over: it may be about
+/// to learn that whom it follows itself is gone.
+const BUSY_RELAYS: u32 = 5;
+/// The pause before it is asked again, at most; half of it at least, so that two who ask each other do not meet for ever.
+const BUSY_PAUSE: Duration = Duration::from_millis(300);
 
 /// Whether a transfer may be read by peers that relay through us, or relays itself: never both at a time, so that no
 /// two nodes wait for each other.
@@ -35,6 +46,11 @@ impl RelayGate {
 
     pub(crate) fn is_served(&self) -> bool {
         self.0.load(Ordering::Acquire) == Self::SERVED
+    }
+
+    /// Whether this transfer reads from a third node through a neighbour.
+    pub(crate) fn is_relaying(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::RELAYING
     }
 
     fn begin_relay(&self) -> bool {
@@ -63,22 +79,23 @@ pub(crate) enum TourEnd {
 
 /// What tours need.
 pub(crate) struct Sources {
+    /// What bytes from other regions wait for.
+    budget: Arc<Budget>,
     holders: Arc<Holders>,
     peers: Arc<Peers>,
     open_timeout: Duration,
     stall_timeout: Duration,
-    suspect: Duration,
     suspect_wrong: Duration,
 }
 
 impl Sources {
-    pub(crate) fn new(config: &Config, holders: Arc<Holders>, peers: Arc<Peers>) -> Self {
+    pub(crate) fn new(config: &Config, holders: Arc<Holders>, peers: Arc<Peers>, budget: Arc<Budget>) -> Self {
         Self {
+            budget,
             holders,
             peers,
             open_timeout: config.open_timeout(),
             stall_timeout: config.stall_timeout(),
-            suspect: Duration::from_millis(config.suspect_ms),
             suspect_wrong: Duration::from_millis(config.suspect_wrong_ms),
         }
     }
@@ -95,9 +112,14 @@ impl Sources {
         }
     }
 
-    async fn open(&self, candidate: Candidate, read: ReadBlob, size: u64) -> Result<RemoteBlob, PeerError> {
+    async fn open(
+        &self,
+        (candidate, trusted): (Candidate, bool),
+        read: ReadBlob,
+        size: u64,
+    ) -> Result<RemoteBlob, PeerError> {
         let opening = self.peers.read_blob(candidate.node, read);
-        let remote = timeout(self.open_timeout, opening).await.map_err(|_| PeerError::Deadline)??;
+        let remote = self.hear((candidate, trusted), self.open_timeout, opening).await??;
         if remote.size == size {
             Ok(remote)
         } else {
@@ -105,25 +127,60 @@ impl Sources {
         }
     }
 
-    fn failed(&self, digest: &Digest, candidate: Candidate, error: &PeerError) {
-        debug!(%digest, peer = %candidate.node, relay = candidate.relay, %error, "a source failed");
-        let span = match error {
-            // It is well, it only lacks the blob or has no time.
-            PeerError::NotFound | PeerError::Busy | PeerError::Stopped => return,
-            PeerError::Starting => self.suspect / 8,
-            PeerError::UnknownNode(_)
-            | PeerError::NoIdentity
-            | PeerError::Unreachable(_)
-            | PeerError::Deadline
-            | PeerError::Refused { .. }
-            | PeerError::NotLeader { .. }
-            | PeerError::Corrupt { .. }
-            | PeerError::Malformed(_)
-            | PeerError::Remote(_) => self.suspect,
-        };
-        self.holders.accuse(candidate.node, span);
-        telemetry::source_failures(candidate.node).increment(1);
+    /// Awaits a source; when it is `trusted`, no longer than until it turns out to be silent to pings as well, which is
+    /// known long before patience ends.
+    async fn hear<T>(
+        &self,
+        (candidate, trusted): (Candidate, bool),
+        limit: Duration,
+        hearing: impl Future<Output = T>,
+    ) -> Result<T, PeerError> {
+        tokio::select! {
+            biased;
+            heard = timeout(limit, hearing) => heard.map_err(|_| PeerError::Deadline),
+            () = self.holders.falls_silent(candidate.node), if trusted => Err(PeerError::Deadline),
+        }
     }
+}
+
+/// The nodes whose bytes of one blob were caught being wrong, for as long as one transfer of it: they are asked no more.
+#[derive(Debug, Default)]
+pub(crate) struct Banned(Mutex<Vec<NodeId>>);
+
+impl Banned {
+    pub(crate) fn add(&self, node: NodeId) {
+        let mut nodes = self.lock();
+        if !nodes.contains(&node) {
+            nodes.push(node);
+        }
+    }
+
+    pub(crate) fn has(&self, node: NodeId) -> bool {
+        self.lock().contains(&node)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<NodeId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a source that was connected gave.
+pub(crate) enum Step {
+    /// Bytes, and whose.
+    Bytes(NodeId, Bytes),
+    /// It failed; another one is to be connected.
+    Broke,
+}
+
+struct Current {
+    candidate: Candidate,
+    trusted: bool,
+    stream: BoxStream<'static, Result<Bytes, PeerError>>,
+    flight: InFlight,
 }
 
 /// One reading of one blob over as many holders as it takes.
@@ -132,10 +189,17 @@ pub(crate) struct Tour {
     digest: Digest,
     size: u64,
     relay: Arc<RelayGate>,
+    banned: Arc<Banned>,
     tried: Vec<Candidate>,
+    /// Who was silent when, or while, it was asked: nobody is left for that twice, so that wrong suspicions cannot end the
+    /// tour.
+    silent: Vec<NodeId>,
+    busy_relays: u32,
     asked: usize,
     progressed: bool,
-    current: Option<(Candidate, BoxStream<'static, Result<Bytes, PeerError>>)>,
+    current: Option<Current>,
+    /// Whether this tour holds the gate.
+    relaying: bool,
     contributors: Vec<NodeId>,
 }
 
@@ -146,44 +210,66 @@ impl Tour {
             digest,
             size,
             relay,
+            banned: Arc::default(),
             tried: Vec::new(),
+            silent: Vec::new(),
+            busy_relays: 0,
             asked: 0,
             progressed: false,
             current: None,
+            relaying: false,
             contributors: Vec::new(),
         }
     }
 
-    /// The next bytes from `offset` on: at least one, never beyond the blob's end. `offset` is below the size, and
-    /// goes on where the last bytes ended.
-    pub(crate) async fn next(&mut self, offset: u64) -> Result<(NodeId, Bytes), TourEnd> {
+    /// Shares who is asked no more with other tours of the same blob.
+    pub(crate) fn with_banned(mut self, banned: &Arc<Banned>) -> Self {
+        self.banned = Arc::clone(banned);
+        self
+    }
+
+    /// The next bytes from `offset` on: at least one, never beyond `end`. `offset` is below that, and goes on where the last
+    /// bytes ended.
+    pub(crate) async fn next(&mut self, offset: u64, end: u64, purpose: Purpose) -> Result<(NodeId, Bytes), TourEnd> {
         loop {
             if self.current.is_none() {
-                self.connect(offset).await?;
+                self.connect(offset, &mut |_| end).await?;
             }
-            let Some((candidate, stream)) = &mut self.current else { continue };
-            let candidate = *candidate;
-            let result = match timeout(self.sources.stall_timeout, stream.next()).await {
-                Ok(Some(Ok(bytes))) if bytes.len() as u64 > self.size - offset => {
-                    Err(PeerError::Malformed("more bytes than the blob has".to_owned()))
+            if let Step::Bytes(from, bytes) = self.step(offset, end, purpose).await {
+                return Ok((from, bytes));
+            }
+        }
+    }
+
+    /// What comes next from the source that is connected, if one is. Every byte from a peer passes here.
+    pub(crate) async fn step(&mut self, offset: u64, end: u64, purpose: Purpose) -> Step {
+        let Some(Current { candidate, trusted, stream, flight }) = &mut self.current else { return Step::Broke };
+        let candidate = *candidate;
+        let hearing = self.sources.hear((candidate, *trusted), self.sources.stall_timeout, stream.next());
+        let result = match hearing.await {
+            Ok(Some(Ok(bytes))) if bytes.len() as u64 > end - offset => {
+                Err(PeerError::Malformed("more bytes than were asked for".to_owned()))
+            }
+            Ok(Some(Ok(bytes))) if bytes.is_empty() => Err(PeerError::Malformed("an empty chunk".to_owned())),
+            Ok(Some(result)) => result,
+            Ok(None) => Err(PeerError::Malformed("fewer bytes than were asked for".to_owned())),
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(bytes) => {
+                flight.answered();
+                self.sources.budget.take(candidate.node, purpose.traffic(), bytes.len() as u64).await;
+                telemetry::fetched(candidate.node, purpose, bytes.len());
+                self.progressed = true;
+                if !self.contributors.contains(&candidate.node) {
+                    self.contributors.push(candidate.node);
                 }
-                Ok(Some(Ok(bytes))) if bytes.is_empty() => Err(PeerError::Malformed("an empty chunk".to_owned())),
-                Ok(Some(result)) => result,
-                Ok(None) => Err(PeerError::Malformed("fewer bytes than the blob has".to_owned())),
-                Err(_) => Err(PeerError::Deadline),
-            };
-            match result {
-                Ok(bytes) => {
-                    self.progressed = true;
-                    if !self.contributors.contains(&candidate.node) {
-                        self.contributors.push(candidate.node);
-                    }
-                    return Ok((candidate.node, bytes));
-                }
-                Err(error) => {
-                    self.sources.failed(&self.digest, candidate, &error);
-                    self.release();
-                }
+                Step::Bytes(candidate.node, bytes)
+            }
+            Err(error) => {
+                flight.failed(&error);
+                self.left(candidate, &error).await;
+                Step::Broke
             }
         }
     }
@@ -193,32 +279,97 @@ impl Tour {
         &self.contributors
     }
 
-    async fn connect(&mut self, offset: u64) -> Result<(), TourEnd> {
+    /// Whether a source is connected that may itself read from a third node.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.candidate.relay)
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Connects the nearest source that was not tried, to read from `offset` on. How far is asked once it is known who
+    /// that is: `end_of(whether it relays)`.
+    pub(crate) async fn connect(
+        &mut self,
+        offset: u64,
+        end_of: &mut (dyn FnMut(bool) -> u64 + Send),
+    ) -> Result<(), TourEnd> {
         loop {
             let candidate = self.choose()?;
             if candidate.relay && !self.relay.begin_relay() {
                 continue;
             }
+            self.relaying = candidate.relay;
             self.asked += 1;
-            let read = ReadBlob { digest: self.digest, offset, limit: None, relay: candidate.relay };
-            match self.sources.open(candidate, read, self.size).await {
-                Ok(remote) => {
-                    self.current = Some((candidate, remote.stream));
+            let end = end_of(candidate.relay);
+            let limit = (end < self.size).then(|| end - offset);
+            let read = ReadBlob { digest: self.digest, offset, limit, relay: candidate.relay };
+            let trusted = !self.silent.contains(&candidate.node) && !self.note_silence(candidate.node);
+            let mut flight = self.sources.holders.begin(candidate);
+            match self.sources.open((candidate, trusted), read, self.size).await {
+                Ok(RemoteBlob { stream, .. }) => {
+                    self.current = Some(Current { candidate, trusted, stream, flight });
                     return Ok(());
                 }
                 Err(error) => {
-                    self.sources.failed(&self.digest, candidate, &error);
-                    self.release();
+                    flight.failed(&error);
+                    drop(flight);
+                    self.left(candidate, &error).await;
                 }
             }
         }
+    }
+
+    /// Lets go of a source that failed, and pauses where that helps.
+    async fn left(&mut self, candidate: Candidate, error: &PeerError) {
+        debug!(digest = %self.digest, peer = %candidate.node, relay = candidate.relay, %error, "a source failed");
+        // First, so that whoever is waited for may wait for us meanwhile.
+        self.release();
+        match error {
+            // It is asked once more, when everybody else has failed.
+            PeerError::Deadline if !self.silent.contains(&candidate.node) && self.note_silence(candidate.node) => {
+                self.tried.retain(|tried| *tried != candidate);
+            }
+            PeerError::Busy if candidate.relay && self.busy_relays < BUSY_RELAYS => {
+                self.busy_relays += 1;
+                self.tried.retain(|tried| *tried != candidate);
+                sleep(BUSY_PAUSE.mul_f64(rand::random_range(0.5..1.0))).await;
+            }
+            _ => {}
+        }
+    }
+
+    fn note_silence(&mut self, node: NodeId) -> bool {
+        let is_silent = self.sources.holders.is_silent(node);
+        if is_silent {
+            self.silent.push(node);
+        }
+        is_silent
+    }
+
+    /// Lets go of the source, which did well: it may be connected again at another offset.
+    pub(crate) fn finish(&mut self) {
+        if let Some(current) = &self.current {
+            let well = current.candidate;
+            self.tried.retain(|tried| *tried != well);
+        }
+        self.release();
+    }
+
+    /// Lets go of the source.
+    pub(crate) fn leave(&mut self) {
+        self.release();
     }
 
     /// The nearest that was not tried. Once all were, everybody gets another chance as long as each round brings
     /// bytes; so the tour ends.
     fn choose(&mut self) -> Result<Candidate, TourEnd> {
         let known = self.sources.holders.of(&self.digest).map_err(TourEnd::View)?.ok_or(TourEnd::Gone)?;
-        let untried = |tried: &[Candidate]| known.candidates.iter().copied().find(|found| !tried.contains(found));
+        let banned = &self.banned;
+        let untried = |tried: &[Candidate]| {
+            known.candidates.iter().copied().find(|found| !tried.contains(found) && !banned.has(found.node))
+        };
         let mut choice = untried(&self.tried);
         if choice.is_none() && self.progressed {
             self.progressed = false;
@@ -232,12 +383,14 @@ impl Tour {
 
     fn release(&mut self) {
         self.current = None;
-        self.relay.end_relay();
+        if std::mem::take(&mut self.relaying) {
+            self.relay.end_relay();
+        }
     }
 }
 
 impl Drop for Tour {
     fn drop(&mut self) {
-        self.relay.end_relay();
+        self.release();
     }
 }

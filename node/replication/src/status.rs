@@ -2,6 +2,7 @@
 
 use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
+use std::time::Duration;
 
 /// What this node fetches and what the cluster lacks, as this node sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct FetchStatus {
     pub from: Option<NodeId>,
     /// How many pulls follow it.
     pub readers: usize,
+    /// How fast it comes, over the last seconds.
+    pub bytes_per_second: u64,
 }
 
 /// What the nodes of one region lack, by placement.
@@ -61,4 +64,51 @@ pub struct RegionLag {
     pub bytes: u64,
     /// How long ago the oldest of them was committed, in milliseconds.
     pub age_ms: u64,
+}
+
+/// What would be lost if one region died now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    /// Per region, in lexical order.
+    pub regions: Vec<RegionExposure>,
+    /// Of how many blobs no copy is left.
+    pub damaged: u64,
+    /// Whether there may be more: a scan is under way, or more is exposed than may be remembered.
+    pub incomplete: bool,
+}
+
+/// What one region's loss would take: blobs whose live copies are all there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegionExposure {
+    /// The region.
+    pub region: String,
+    /// How many blobs.
+    pub blobs: u64,
+    /// How many bytes those are.
+    pub bytes: u64,
+    /// When the oldest of them was committed, by the state's clock in milliseconds; `None` without any.
+    pub oldest_at_ms: Option<u64>,
+}
+
+/// How well a node would serve a read, as another sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PeerHealth {
+    /// Nothing speaks against asking it.
+    Well,
+    /// It is silent for longer than can be expected of it.
+    Suspect {
+        /// How surprising its silence is: minus the decimal logarithm of its chance.
+        phi: f64,
+    },
+    /// Its last ping found nobody, or was refused.
+    Gone,
+    /// It answers, and says that it cannot serve pulls.
+    NotReady,
+    /// It answers again, but not for long enough yet.
+    Returning,
+    /// Reads of it failed, or its bytes were wrong.
+    Ejected {
+        /// For how long it is still to be asked last.
+        left: Duration,
+    },
 }

@@ -1,10 +1,11 @@
 //! The names of this crate's metrics, and the gauges.
 
-use crate::status::{RegionLag, RegionMissing};
+use crate::status::{Exposure, RegionLag, RegionMissing};
 use metrics::{
     Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use portolan_meta::id::NodeId;
+use portolan_meta::row::Traffic;
 
 /// Where an opened blob's bytes come from, and how opening one fails, as labels.
 const OPENED: [&str; 6] = ["local", "following", "peer", "through", "not_found", "failed"];
@@ -17,7 +18,9 @@ const ENDS: [&str; 8] = ["sealed", "full", "gone", "lost", "wrong", "broken", "u
 pub(crate) fn describe(peers: impl Iterator<Item = NodeId>) {
     describe_transfers();
     describe_backlog();
+    describe_health();
     damaged().increment(0);
+    dropped().increment(0);
     copies().increment(0);
     served_bytes().increment(0);
     drop(confirm_seconds());
@@ -27,12 +30,13 @@ pub(crate) fn describe(peers: impl Iterator<Item = NodeId>) {
     for end in ENDS {
         ended(end).increment(0);
     }
-    for purpose in [Purpose::Pull, Purpose::Policy, Purpose::Through] {
+    for purpose in [Purpose::Pull, Purpose::Ack, Purpose::Repair, Purpose::Through] {
         class_bytes(purpose).increment(0);
     }
     for peer in peers {
         fetched_bytes(peer).increment(0);
         source_failures(peer).increment(0);
+        ejections(peer).increment(0);
         wrong_bytes(peer).increment(0);
     }
 }
@@ -52,11 +56,35 @@ fn describe_transfers() {
         "Transfers whose bytes had another digest, by each peer that had a part in them."
     );
     describe_counter!("portolan_replication_damaged_total", "Own files found damaged and put aside.");
+    describe_counter!(
+        "portolan_replication_dropped_total",
+        "Own copies given up because policy does not want them here and every target has one."
+    );
     describe_counter!("portolan_replication_copies_total", "Copies whose location was committed.");
     describe_histogram!(
         "portolan_replication_confirm_seconds",
         Unit::Seconds,
         "From the proposal of finished copies to their committed locations."
+    );
+}
+
+fn describe_health() {
+    describe_counter!(
+        "portolan_replication_ejections_total",
+        "Times that reads of a peer failed so often that it is asked last for a while."
+    );
+    describe_gauge!(
+        "portolan_replication_peer_phi",
+        "How surprising a peer's silence is: minus the decimal logarithm of its chance."
+    );
+    describe_gauge!(
+        "portolan_replication_peer_ejected",
+        "1 while a peer is asked last because reads of it failed or its bytes were wrong."
+    );
+    describe_gauge!(
+        "portolan_replication_peer_ewma_seconds",
+        Unit::Seconds,
+        "Time to the first byte of reads of a peer: a moving average that rises at once."
     );
 }
 
@@ -77,6 +105,10 @@ fn describe_backlog() {
     );
     describe_gauge!("portolan_replication_lag_bytes", Unit::Bytes, "Bytes that one region holds and another lacks.");
     describe_gauge!("portolan_replication_lag_blobs", "Blobs that one region holds and another lacks.");
+    describe_gauge!("portolan_rpo_blobs", "Blobs whose live copies are all in one region: its loss would take them.");
+    describe_gauge!("portolan_rpo_bytes", Unit::Bytes, "The bytes of those blobs.");
+    describe_gauge!("portolan_rpo_oldest_seconds", Unit::Seconds, "Age of the oldest of those blobs.");
+    describe_gauge!("portolan_rpo_damaged_blobs", "Blobs of which no copy is left anywhere; pushing them again mends them.");
     describe_gauge!(
         "portolan_replication_incomplete",
         "1 while more may be missing than is told: a scan is under way, or too much is missing to remember."
@@ -108,6 +140,11 @@ pub(crate) fn served_bytes() -> Counter {
     counter!("portolan_replication_served_bytes_total")
 }
 
+/// Own copies that were given up because policy does not want them here.
+pub(crate) fn dropped() -> Counter {
+    counter!("portolan_replication_dropped_total")
+}
+
 /// How long a confirmation takes.
 pub(crate) fn confirm_seconds() -> Histogram {
     histogram!("portolan_replication_confirm_seconds")
@@ -116,6 +153,19 @@ pub(crate) fn confirm_seconds() -> Histogram {
 /// Reads from a peer that failed.
 pub(crate) fn source_failures(peer: NodeId) -> Counter {
     counter!("portolan_replication_source_failures_total", "peer" => peer.to_string())
+}
+
+/// Times that a peer was ejected.
+pub(crate) fn ejections(peer: NodeId) -> Counter {
+    counter!("portolan_replication_ejections_total", "peer" => peer.to_string())
+}
+
+/// How well a peer would serve a read, as far as this node knows.
+pub(crate) fn peer(peer: NodeId, phi: f64, is_ejected: bool, latency_seconds: f64) {
+    let label = || peer.to_string();
+    gauge!("portolan_replication_peer_phi", "peer" => label()).set(phi);
+    gauge!("portolan_replication_peer_ejected", "peer" => label()).set(f64::from(u8::from(is_ejected)));
+    gauge!("portolan_replication_peer_ewma_seconds", "peer" => label()).set(latency_seconds);
 }
 
 /// Transfers in which a peer had a part and whose bytes had another digest.
@@ -136,17 +186,29 @@ fn class_bytes(purpose: Purpose) -> Counter {
 pub(crate) enum Purpose {
     /// Somebody pulls; they are stored on the way.
     Pull,
+    /// Placement wants a copy here of what was pushed of late.
+    Ack,
     /// Placement wants a copy here.
-    Policy,
+    Repair,
     /// Somebody pulls, and there is no room to store them.
     Through,
 }
 
 impl Purpose {
+    /// Whose turn it is when bandwidth is short.
+    pub(crate) const fn traffic(self) -> Traffic {
+        match self {
+            Self::Pull | Self::Through => Traffic::Pull,
+            Self::Ack => Traffic::Ack,
+            Self::Repair => Traffic::Repair,
+        }
+    }
+
     const fn label(self) -> &'static str {
         match self {
             Self::Pull => "pull",
-            Self::Policy => "policy",
+            Self::Ack => "ack",
+            Self::Repair => "repair",
             Self::Through => "through",
         }
     }
@@ -188,5 +250,16 @@ pub(crate) fn lags(lags: &[RegionLag], incomplete: bool) {
         gauge!("portolan_replication_lag_seconds", &labels).set(number(lag.age_ms) / 1000.0);
         gauge!("portolan_replication_lag_bytes", &labels).set(number(lag.bytes));
         gauge!("portolan_replication_lag_blobs", &labels).set(number(lag.blobs));
+    }
+}
+
+/// What would be lost with each region.
+pub(crate) fn exposure(exposure: &Exposure, now_ms: u64) {
+    gauge!("portolan_rpo_damaged_blobs").set(number(exposure.damaged));
+    for row in &exposure.regions {
+        let age_ms = row.oldest_at_ms.map_or(0, |at_ms| now_ms.saturating_sub(at_ms));
+        gauge!("portolan_rpo_blobs", "region" => row.region.clone()).set(number(row.blobs));
+        gauge!("portolan_rpo_bytes", "region" => row.region.clone()).set(number(row.bytes));
+        gauge!("portolan_rpo_oldest_seconds", "region" => row.region.clone()).set(number(age_ms) / 1000.0);
     }
 }

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::error::ReadError;
 use crate::source::{RelayGate, Sources, Tour, TourEnd};
-use crate::telemetry::{self, Purpose};
+use crate::telemetry::Purpose;
 use bytes::Bytes;
 use portolan_meta::id::NodeId;
 use portolan_oci::{Digest, Hasher};
@@ -104,8 +104,7 @@ impl ThroughReader {
     /// Reads until it is known whether anybody serves the blob, and tells who does. Holds on to what it read. The blob
     /// is not empty.
     pub(crate) async fn begin(&mut self) -> Result<NodeId, TourEnd> {
-        let (from, bytes) = self.tour.next(self.offset).await?;
-        telemetry::fetched(from, Purpose::Through, bytes.len());
+        let (from, bytes) = self.tour.next(self.offset, self.size, Purpose::Through).await?;
         self.from = Some(from);
         self.take(&bytes);
         Ok(from)
@@ -127,9 +126,8 @@ impl ThroughReader {
             return Ok(bytes);
         }
         tokio::select! {
-            next = self.tour.next(self.offset) => match next {
+            next = self.tour.next(self.offset, self.size, Purpose::Through) => match next {
                 Ok((from, bytes)) => {
-                    telemetry::fetched(from, Purpose::Through, bytes.len());
                     self.from = Some(from);
                     Ok(bytes)
                 }

@@ -1,27 +1,30 @@
 //! Brings what policy wants on this node. Events only wake it: what is missing is computed from the state, a lost
 //! event costs a delay, and a restart plans anew.
 
+use crate::batch::{Batches, Brought};
 use crate::config::Config;
 use crate::confirm::{Confirm, Finished};
-use crate::fetch::{End, Fetches, Joined, Wish};
-use crate::holders::{Holders, missing};
-use crate::lag::lags;
+use crate::desk::{Desk, wall_ms};
+use crate::fetch::{Fetches, Joined, Wish};
+use crate::holders::Holders;
 use crate::landing::blocking;
-use crate::plan::{Class, Missing, Plan};
-use crate::status::{RegionLag, RegionMissing};
-use crate::telemetry;
+use crate::plan::{Class, Missing};
+use crate::telemetry::{self, Purpose};
+use crate::transfer::End;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use portolan_consensus::{Change, Consensus};
-use portolan_meta::id::{FileId, StoreId};
-use portolan_meta::placement::Topology;
+use portolan_meta::id::FileId;
+use portolan_meta::placement::{Standing, Topology, standing};
 use portolan_meta::query;
+use portolan_meta::row::Traffic;
 use portolan_meta::view::ViewError;
 use portolan_oci::Digest;
+use portolan_peer::MANY_BLOBS;
 use portolan_store::{Blobs, StoreError};
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -31,59 +34,11 @@ use tracing::{debug, error, warn};
 /// How often the gauges per region are computed: they walk over everything that is missing.
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
 
-/// What the worker shares with those who ask for its status.
-pub(crate) struct Desk {
-    plan: Mutex<Plan>,
-    scanning: Mutex<bool>,
-}
+/// How soon a blob is looked at again that another node of the region is bringing.
+const AWAIT_PAUSE: Duration = Duration::from_millis(100);
 
-impl Desk {
-    pub(crate) fn new(config: &Config, own: StoreId) -> Arc<Self> {
-        let plan = Plan::new(own, config.large_bytes, config.max_planned);
-        Arc::new(Self { plan: Mutex::new(plan), scanning: Mutex::new(true) })
-    }
-
-    pub(crate) fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether what is known to be missing may be less than what is missing.
-    pub(crate) fn incomplete(&self) -> bool {
-        *self.scanning.lock().unwrap_or_else(PoisonError::into_inner) || self.plan().overflowed()
-    }
-
-    fn set_scanning(&self, scanning: bool) {
-        *self.scanning.lock().unwrap_or_else(PoisonError::into_inner) = scanning;
-    }
-
-    /// What each region lacks.
-    pub(crate) fn regions(&self, topology: &Topology) -> Vec<RegionMissing> {
-        let mut regions: BTreeMap<&str, (u64, u64)> = topology.regions().map(|region| (region, (0, 0))).collect();
-        let plan = self.plan();
-        for missing in plan.missing() {
-            for store in &missing.stores {
-                if let Some(node) = topology.owner(*store) {
-                    let (copies, bytes) = regions.entry(&node.region).or_default();
-                    *copies += 1;
-                    *bytes += missing.size;
-                }
-            }
-        }
-        let row =
-            |(region, (copies, bytes)): (&str, (u64, u64))| RegionMissing { region: region.to_owned(), copies, bytes };
-        regions.into_iter().map(row).collect()
-    }
-
-    /// How far each region is behind each other one. Ages are by this node's clock: the state's own stands still while
-    /// nothing is proposed.
-    pub(crate) fn lags(&self, topology: &Topology) -> Vec<RegionLag> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        lags(self.plan().missing(), topology, now.as_millis() as u64)
-    }
-}
-
-/// Blobs with what lacks each of them.
-type Facts = Vec<(Digest, Option<Missing>)>;
+/// Blobs with how each of them stands.
+type Facts = Vec<(Digest, Option<Standing>)>;
 
 /// A scan over all blobs, page by page.
 enum Scan {
@@ -111,24 +66,42 @@ pub(crate) struct Worker {
     pub(crate) consensus: Arc<Consensus>,
     pub(crate) holders: Arc<Holders>,
     pub(crate) fetches: Arc<Fetches>,
+    pub(crate) batches: Arc<Batches>,
     pub(crate) confirm: Arc<Confirm>,
     pub(crate) stop: CancellationToken,
 }
 
 /// A fetch that the worker waits for.
-struct Done {
-    digest: Digest,
-    class: Class,
-    result: Tried,
+enum Done {
+    /// Of one blob.
+    One(Digest, Class, Tried),
+    /// Of a batch of tiny ones.
+    Many(Vec<(Digest, Brought)>),
 }
 
 enum Tried {
     /// A copy is here; its location is on its way.
     Landed,
+    /// Another node of the region will have it soon.
+    Awaited,
     /// Not now.
     Failed,
+    /// A batch did not bring it: a transfer of its own may.
+    Alone,
     /// There is nothing to do (any more).
     Needless,
+}
+
+impl From<Brought> for Tried {
+    fn from(brought: Brought) -> Self {
+        match brought {
+            Brought::Stored | Brought::Elsewhere => Self::Landed,
+            Brought::Awaited => Self::Awaited,
+            Brought::Gone => Self::Needless,
+            Brought::NotThere | Brought::Wrong => Self::Alone,
+            Brought::Full | Brought::Broken => Self::Failed,
+        }
+    }
 }
 
 impl Worker {
@@ -159,7 +132,7 @@ impl Worker {
                 _ = gauges.tick() => self.publish_regions(),
                 page = scan.page() => scan = self.turn(page).await,
                 Some(done) = running.join_next() => match done {
-                    Ok(done) => self.done(&done, &mut busy),
+                    Ok(done) => self.done(done, &mut busy),
                     Err(error) => error!(%error, "a task of the worker died"),
                 },
                 () = sleep_until(due) => {}
@@ -171,8 +144,7 @@ impl Worker {
 
     fn begin(&self, scan: &mut Scan) {
         *scan = Scan::Reading(self.page(None));
-        self.desk.set_scanning(true);
-        self.desk.plan().begin_scan();
+        self.desk.begin_scan();
     }
 
     /// Takes a change and whatever else has come by now, so that a burst is one reading of the state.
@@ -191,7 +163,7 @@ impl Worker {
         }
     }
 
-    /// Notes for each blob what lacks it now.
+    /// Notes for each blob how it stands now.
     async fn compare(&self, digests: Vec<Digest>) -> Result<(), ViewError> {
         if digests.is_empty() {
             return Ok(());
@@ -200,29 +172,21 @@ impl Worker {
         let facts = reading(move || {
             state.read(|view| {
                 let topology = Topology::read(view)?;
-                digests.iter().map(|digest| Ok((*digest, missing(view, &topology, digest)?))).collect()
+                digests.iter().map(|digest| Ok((*digest, standing(view, &topology, digest)?))).collect()
             })
         });
-        self.note(facts.await?);
+        self.desk.note(facts.await?);
         Ok(())
     }
 
-    fn note(&self, facts: Facts) {
-        let now = Instant::now();
-        let mut plan = self.desk.plan();
-        for (digest, missing) in facts {
-            plan.note(digest, missing, now);
-        }
-    }
-
-    /// Reads one page of blobs with what lacks them.
+    /// Reads one page of blobs with how they stand.
     fn page(&self, after: Option<Digest>) -> BoxFuture<'static, Result<Facts, ViewError>> {
         let (state, limit) = (self.consensus.local(), self.config.scan_page);
         reading(move || {
             state.read(|view| {
                 let topology = Topology::read(view)?;
                 let page = query::blobs_after(view, after.as_ref(), limit)?;
-                page.iter().map(|(digest, _)| Ok((*digest, missing(view, &topology, digest)?))).collect()
+                page.iter().map(|(digest, _)| Ok((*digest, standing(view, &topology, digest)?))).collect()
             })
         })
         .boxed()
@@ -238,17 +202,17 @@ impl Worker {
             }
         };
         let last = page.last().map(|(digest, _)| *digest).filter(|_| page.len() == self.config.scan_page);
-        self.note(page);
+        self.desk.note(page);
         if last.is_some() {
             return Scan::Reading(self.page(last));
         }
         // Blobs whose row is gone are in no page.
-        let known = self.desk.plan().digests();
+        let known = self.desk.digests();
         if let Err(error) = self.compare(known).await {
             error!(%error, "what is missing could not be computed");
         }
         self.sweep_leftovers().await;
-        self.desk.set_scanning(false);
+        self.desk.end_scan();
         Scan::Idle
     }
 
@@ -272,35 +236,53 @@ impl Worker {
         let now = Instant::now();
         for class in [Class::Small, Class::Large] {
             while busy.of(class) < self.limit(class) && self.confirm.len() < self.config.max_unconfirmed {
-                let Some(digest) = self.desk.plan().take(class, now) else { break };
+                let Some((digest, missing)) = self.desk.plan().take(class, now) else { break };
                 *busy.of_mut(class) += 1;
-                let worker = Arc::clone(self);
-                running.spawn(async move { Done { digest, class, result: worker.bring(digest).await } });
+                let (worker, traffic) = (Arc::clone(self), self.traffic(&missing));
+                running.spawn(async move { Done::One(digest, class, worker.bring(digest, traffic).await) });
             }
+        }
+        while busy.tiny < self.limit(Class::Tiny) && self.confirm.len() < self.config.max_unconfirmed {
+            let is_recent = |missing: &Missing| self.traffic(missing) == Traffic::Ack;
+            let (blobs, bytes) = (self.config.batch_blobs.clamp(1, MANY_BLOBS), self.config.batch_bytes);
+            let batch = self.desk.plan().take_batch(now, blobs, bytes, is_recent);
+            let Some((_, first)) = batch.first() else { break };
+            let purpose = if is_recent(first) { Purpose::Ack } else { Purpose::Repair };
+            busy.tiny += 1;
+            let (batches, digests) = (Arc::clone(&self.batches), batch.into_iter().map(|(digest, _)| digest).collect());
+            running.spawn(async move { Done::Many(batches.fetch(digests, purpose).await) });
         }
     }
 
     fn limit(&self, class: Class) -> usize {
         match class {
+            Class::Tiny => self.config.batches.max(1),
             Class::Small => self.config.small_fetches.max(1),
             Class::Large => self.config.large_fetches.max(1),
         }
     }
 
+    /// Whether somebody may wait for the copy.
+    fn traffic(&self, missing: &Missing) -> Traffic {
+        let is_recent = wall_ms().saturating_sub(missing.at_ms) < self.config.recent_ms;
+        if is_recent { Traffic::Ack } else { Traffic::Repair }
+    }
+
     /// When a blob may be tried that there is room for.
     fn next_due(&self, busy: &Busy) -> Instant {
+        let now = Instant::now();
         let plan = self.desk.plan();
-        let due = [Class::Small, Class::Large]
+        let due = [Class::Tiny, Class::Small, Class::Large]
             .into_iter()
             .filter(|class| busy.of(*class) < self.limit(*class))
-            .filter_map(|class| plan.next_due(class))
+            .filter_map(|class| plan.next_due(class, now))
             .min();
         // A confirmation that makes room wakes nobody: look again after a moment.
-        let soonest = Instant::now() + Duration::from_millis(if due.is_some() { 20 } else { 3_600_000 });
+        let soonest = now + Duration::from_millis(if due.is_some() { 20 } else { 3_600_000 });
         due.map_or(soonest, |due| due.max(soonest))
     }
 
-    async fn bring(&self, digest: Digest) -> Tried {
+    async fn bring(&self, digest: Digest, traffic: Traffic) -> Tried {
         let known = match self.holders.of(&digest) {
             Ok(Some(known)) => known,
             Ok(None) => return Tried::Needless,
@@ -317,7 +299,7 @@ impl Worker {
             self.confirm.push(Finished { digest, file, generation: known.generation, adopted: true });
             return Tried::Landed;
         }
-        let mut progress = match self.fetches.join(digest, known.size, known.generation, Wish::Policy) {
+        let mut progress = match self.fetches.join(digest, known.size, known.generation, Wish::Policy(traffic)) {
             // The share is given back at once: policy is no reader.
             Joined::Fetch(share, _) => share.progress(),
             Joined::Finished => return Tried::Landed,
@@ -348,22 +330,38 @@ impl Worker {
         })
     }
 
-    fn done(&self, done: &Done, busy: &mut Busy) {
-        let count = busy.of_mut(done.class);
-        *count = count.saturating_sub(1);
+    fn done(&self, done: Done, busy: &mut Busy) {
+        match done {
+            Done::One(digest, class, tried) => {
+                let count = busy.of_mut(class);
+                *count = count.saturating_sub(1);
+                self.note(&digest, &tried);
+            }
+            Done::Many(brought) => {
+                busy.tiny = busy.tiny.saturating_sub(1);
+                for (digest, brought) in brought {
+                    self.note(&digest, &Tried::from(brought));
+                }
+            }
+        }
+    }
+
+    fn note(&self, digest: &Digest, tried: &Tried) {
         let now = Instant::now();
         let mut plan = self.desk.plan();
-        match done.result {
+        match tried {
             // Its location ends the deficit. Should that be refused, the blob is looked at once more.
-            Tried::Landed => plan.again(&done.digest, now + self.config.confirm_timeout()),
-            Tried::Failed => plan.retry(&done.digest, now, |failures| self.config.backoff(failures)),
-            Tried::Needless => plan.note(done.digest, None, now),
+            Tried::Landed => plan.again(digest, now + self.config.confirm_timeout()),
+            Tried::Awaited => plan.again(digest, now + AWAIT_PAUSE),
+            Tried::Failed => plan.retry(digest, now, |failures| self.config.backoff(failures)),
+            Tried::Alone => plan.retry(digest, now, |_| Duration::ZERO),
+            Tried::Needless => plan.note(*digest, None),
         }
     }
 
     fn publish(&self, busy: &Busy) {
         let (queue, bytes) = self.desk.plan().queued();
-        telemetry::queue(queue, bytes, busy.small + busy.large, self.confirm.len());
+        telemetry::queue(queue, bytes, busy.tiny + busy.small + busy.large, self.confirm.len());
     }
 
     fn publish_regions(&self) {
@@ -371,6 +369,7 @@ impl Worker {
             Ok(topology) => {
                 telemetry::regions(&self.desk.regions(&topology));
                 telemetry::lags(&self.desk.lags(&topology), self.desk.incomplete());
+                telemetry::exposure(&self.desk.exposure(&topology), wall_ms());
             }
             Err(error) => error!(%error, "the topology cannot be read"),
         }
@@ -380,6 +379,8 @@ impl Worker {
 /// How many fetches of each class the worker waits for.
 #[derive(Default)]
 struct Busy {
+    /// Batches.
+    tiny: usize,
     small: usize,
     large: usize,
 }
@@ -387,6 +388,7 @@ struct Busy {
 impl Busy {
     fn of(&self, class: Class) -> usize {
         match class {
+            Class::Tiny => self.tiny,
             Class::Small => self.small,
             Class::Large => self.large,
         }
@@ -394,6 +396,7 @@ impl Busy {
 
     fn of_mut(&mut self, class: Class) -> &mut usize {
         match class {
+            Class::Tiny => &mut self.tiny,
             Class::Small => &mut self.small,
             Class::Large => &mut self.large,
         }

@@ -1,15 +1,15 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::{Candidate, Distance, Known, Tier, known, missing};
+use super::{Candidate, Known, Offer, Tier, known};
 use bytes::Bytes;
 use portolan_meta::command::{Command, FoundCopy, NodeBoot, Proposal, ProposalKey};
 use portolan_meta::id::{FileId, NodeId, StoreId};
 use portolan_meta::memory::MemoryState;
 use portolan_meta::outcome::Outcome;
 use portolan_meta::placement::{Topology, targets};
+use portolan_meta::policy::Policy;
 use portolan_meta::row::{NodeRow, NodeState, Role};
 use portolan_oci::Digest;
-use std::time::Duration;
 
 /// A state made by commands, as a cluster makes it.
 struct Cluster {
@@ -46,6 +46,7 @@ impl Cluster {
             store: StoreId(node),
             file: FileId(u128::from(node)),
             pin_ms: 1_000_000,
+            sums: None,
         };
         let Outcome::BlobCommitted { generation, .. } = self.apply(NodeId(node), command) else { panic!() };
         generation
@@ -60,16 +61,18 @@ impl Cluster {
         self.apply(NodeId(1), Command::SetNodeState { node: NodeId(node), incarnation: 1, state });
     }
 
-    /// What node 1 of region "a" knows; `far` tells how far each other node is, in milliseconds.
+    /// What node 1 of region "a" knows.
     fn known(&self, digest: &Digest, suspect: &[u64]) -> Option<Known> {
-        let distance = |node: &NodeRow| Distance {
-            suspect: suspect.contains(&node.id.0),
-            tier: if node.region == "a" { Tier::Region } else { Tier::Elsewhere },
-            // Higher numbers are nearer, so that the order is not that of the ids.
-            rtt: Duration::from_millis(100 - node.id.0),
+        let offer = |node: &NodeRow| Offer {
             node: node.id,
+            last: false,
+            sick: suspect.contains(&node.id.0),
+            tier: if node.region == "a" { Tier::Region } else { Tier::Elsewhere },
+            // Higher numbers are nearer, so that the order is not that of the ids, and none is comparable to another.
+            latency: 0.5_f64.powi(i32::try_from(node.id.0).unwrap()),
+            in_flight: 0,
         };
-        known(&self.state, digest, NodeId(1), "a", &distance).unwrap()
+        known(&self.state, digest, NodeId(1), "a", &offer).unwrap()
     }
 }
 
@@ -128,35 +131,27 @@ fn an_own_copy_is_named_and_nobody_is_asked_to_relay_without_neighbours() {
 }
 
 #[test]
-fn the_first_target_of_the_region_crosses_for_its_neighbours() {
+fn one_node_of_the_region_crosses_for_its_neighbours_and_the_next_takes_over_from_a_sick_one() {
     let mut cluster = Cluster::of(&["a", "a", "a", "b"]);
     let generation = cluster.push(4, digest());
     let topology = Topology::read(&cluster.state).unwrap();
-    let first = targets(&digest(), &topology)[0].0;
-    let asked = order(&cluster.known(&digest(), &[]).unwrap());
-    if first == 1 {
-        assert!(asked.iter().all(|(_, relay)| !relay), "it crosses itself");
-    } else {
-        assert_eq!(asked[0], (first, true));
-        let suspected = order(&cluster.known(&digest(), &[first]).unwrap());
-        assert_eq!(suspected[0], (4, false), "a suspect is not waited for");
+    let targets: Vec<u64> = targets(&digest(), &topology, &Policy::default()).iter().map(|store| store.0).collect();
+    let preferred = [targets[0], targets[1], (1..=3).find(|node| !targets[..2].contains(node)).unwrap()];
+    // Each of the three in turn is sick, and those before it; node 1, who asks, never holds itself to be.
+    let mut sick = Vec::new();
+    for crosses in preferred {
+        let asked = order(&cluster.known(&digest(), &sick).unwrap());
+        let relays: Vec<u64> = asked.iter().filter(|(_, relay)| *relay).map(|(node, _)| *node).collect();
+        if crosses == 1 {
+            assert_eq!(relays, [0; 0], "it crosses itself");
+            break;
+        }
+        assert_eq!((asked[0], &relays[..]), ((crosses, true), &[crosses][..]), "{sick:?} are sick");
+        sick.push(crosses);
     }
     // Once a neighbour has it, it is read like any holder.
     cluster.replicate(3, digest(), generation);
     assert_eq!(order(&cluster.known(&digest(), &[]).unwrap())[0], (3, false));
-}
-
-#[test]
-fn missing_is_what_targets_lack() {
-    let mut cluster = Cluster::of(&["a", "b", "c"]);
-    let generation = cluster.push(2, digest());
-    let lacking = |cluster: &Cluster| {
-        let topology = Topology::read(&cluster.state).unwrap();
-        missing(&cluster.state, &topology, &digest()).unwrap().map(|missing| missing.stores)
-    };
-    assert_eq!(lacking(&cluster), Some(vec![StoreId(1), StoreId(3)]));
-    cluster.replicate(3, digest(), generation);
-    assert_eq!(lacking(&cluster), Some(vec![StoreId(1)]));
-    cluster.mark(1, NodeState::Out);
-    assert_eq!(lacking(&cluster), None);
+    let sick_holder = order(&cluster.known(&digest(), &[3]).unwrap());
+    assert_ne!(sick_holder[0].0, 3, "a neighbour that has it and is sick does not hold up the others");
 }

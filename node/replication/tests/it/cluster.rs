@@ -7,9 +7,10 @@ use portolan_meta::command::Command;
 use portolan_meta::id::{FileId, NodeId, StoreId};
 use portolan_meta::outcome::Outcome;
 use portolan_meta::placement::{Topology, targets};
+use portolan_meta::policy::{Policy, PolicyRow, Prefix};
 use portolan_meta::query;
-use portolan_meta::row::Role;
-use portolan_oci::{Algorithm, Digest};
+use portolan_meta::row::{AckPolicy, NodeState, Role};
+use portolan_oci::{Algorithm, Digest, RepoName};
 use portolan_peer::{
     Answer, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity, MemoryNetwork, PeerError,
     PeerIdentity, PeerServer, Peers, UploadCall, UploadHandler, UploadReply, WaitingBody,
@@ -43,7 +44,7 @@ pub(crate) struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        let config = Config { backoff_ms: 50, suspect_ms: 2_000, stall_timeout_ms: 5_000, ..Config::default() };
+        let config = Config { backoff_ms: 50, stall_timeout_ms: 5_000, ..Config::default() };
         Self { regions: vec!["a", "b", "c"], workers: true, full: None, config, sync_every_bytes: 1 << 20 }
     }
 }
@@ -238,7 +239,7 @@ impl Cluster {
         for seed in 0.. {
             let bytes = random(seed, 3 << 20);
             let digest = Digest::sha256_of(&bytes);
-            let targets = state.read(|view| Topology::read(view).map(|topology| targets(&digest, &topology))).unwrap();
+            let targets = state.read(|view| Topology::read(view).map(|topology| targets(&digest, &topology, &Policy::default()))).unwrap();
             let outsider = stores.iter().position(|store| !targets.contains(store));
             let holder = stores.iter().position(|store| targets.contains(store));
             if let (Some(outsider), Some(holder)) = (outsider, holder) {
@@ -268,6 +269,15 @@ impl Node {
 
     /// Makes a blob here, as an upload does.
     pub(crate) async fn push(&self, bytes: &[u8]) -> Digest {
+        self.commit(bytes, true).await
+    }
+
+    /// Makes a blob here as older versions did, which committed to no chunk sums.
+    pub(crate) async fn push_without_sums(&self, bytes: &[u8]) -> Digest {
+        self.commit(bytes, false).await
+    }
+
+    async fn commit(&self, bytes: &[u8], summed: bool) -> Digest {
         let digest = Digest::sha256_of(bytes);
         let mut part = self
             .blobs
@@ -277,16 +287,44 @@ impl Node {
         part.append(bytes).unwrap();
         let stored = part.seal(&digest).unwrap();
         let command = Command::CommitBlob {
-            repo: "test/repo".parse().unwrap(),
+            repo: repo(),
             digest,
             size: stored.size,
             store: StoreId::from(self.id),
             file: stored.file,
             pin_ms: 3_600_000,
+            sums: summed.then_some(stored.sums),
         };
         let outcome = self.consensus.propose(command, Instant::now() + PATIENCE).await.unwrap();
         assert!(matches!(outcome, Outcome::BlobCommitted { .. }), "{outcome:?}");
         digest
+    }
+
+    /// Makes pushes wait for so many regions.
+    pub(crate) async fn set_ack(&self, regions: u32) {
+        let ack = Some(AckPolicy { regions, copies: 1 });
+        self.set_policy(PolicyRow { ack, ..PolicyRow::default() }).await;
+    }
+
+    /// Sets the policy of every repository.
+    pub(crate) async fn set_policy(&self, policy: PolicyRow) {
+        let command = Command::SetPolicy { prefix: Prefix::default(), policy };
+        assert_eq!(self.propose(command).await, Outcome::Done);
+    }
+
+    /// The files of the blob that lie on this node's disk, announced or not.
+    pub(crate) fn on_disk(&self, digest: &Digest) -> usize {
+        self.blobs.files_of(digest).unwrap().len()
+    }
+
+    /// Has the cluster see a node (from 0) in a state.
+    pub(crate) async fn judge(&self, index: usize, state: NodeState) {
+        let command = Command::SetNodeState { node: NodeId(index as u64 + 1), incarnation: 1, state };
+        assert_eq!(self.propose(command).await, Outcome::Done);
+    }
+
+    pub(crate) async fn propose(&self, command: Command) -> Outcome {
+        self.consensus.propose(command, Instant::now() + PATIENCE).await.unwrap()
     }
 
     /// Opens a blob as soon as this node's state knows it.
@@ -335,6 +373,11 @@ pub(crate) async fn read_all(body: BlobBody) -> Result<Vec<u8>, portolan_replica
         all.extend_from_slice(&bytes?);
     }
     Ok(all)
+}
+
+/// Where every test pushes.
+pub(crate) fn repo() -> RepoName {
+    "test/repo".parse().unwrap()
 }
 
 /// Bytes that no compressor and no dedup could fake; the seed is the test's own.

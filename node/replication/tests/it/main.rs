@@ -4,8 +4,11 @@
 
 mod behind;
 mod cluster;
+mod crossing;
 mod lying;
+mod policies;
 mod pulling;
+mod ranges;
 mod replicating;
 mod resuming;
 mod tamper;

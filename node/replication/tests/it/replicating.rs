@@ -1,8 +1,7 @@
 //! What policy wants arrives by itself.
 
-use crate::cluster::{Cluster, PATIENCE, Plan, random, read_all, until};
+use crate::cluster::{Cluster, PATIENCE, Plan, random, read_all, repo, until};
 use futures::StreamExt;
-use portolan_meta::row::AckPolicy;
 use portolan_replication::{OpenError, ReadError, SettleError, Source};
 use tokio::time::Instant;
 
@@ -16,9 +15,9 @@ async fn every_region_gets_a_copy_and_serves_it_from_its_own_disk() {
         pushed.push((cluster.nodes[0].push(&bytes).await, bytes));
     }
     let digests: Vec<_> = pushed.iter().map(|(digest, _)| *digest).collect();
-    let everywhere = AckPolicy { regions: 3, copies: 1 };
+    cluster.nodes[0].set_ack(3).await;
     let replication = &cluster.nodes[0].replication;
-    replication.settle(&digests, Some(everywhere), Instant::now() + PATIENCE).await.unwrap();
+    replication.settle(&repo(), &digests, Instant::now() + PATIENCE).await.unwrap();
     for node in &cluster.nodes {
         for (digest, bytes) in &pushed {
             node.wait_recorded(digest).await;
@@ -41,12 +40,13 @@ async fn settling_waits_for_the_policy_and_names_what_is_missing() {
     let (first, second) = (&cluster.nodes[0], &cluster.nodes[1]);
     let digest = first.push(&random(1, 1000)).await;
     let soon = || Instant::now() + std::time::Duration::from_millis(200);
-    first.replication.settle(&[digest], None, soon()).await.unwrap();
-    let two = Some(AckPolicy { regions: 2, copies: 1 });
-    let pending = first.replication.settle(&[digest], two, soon()).await.unwrap_err();
+    first.replication.settle(&repo(), &[digest], soon()).await.unwrap();
+    first.set_ack(2).await;
+    let pending = first.replication.settle(&repo(), &[digest], soon()).await.unwrap_err();
     assert!(matches!(pending, SettleError::Pending(missing) if missing == [digest]));
     // A pull makes the second copy.
-    let settled = first.replication.settle(std::slice::from_ref(&digest), two, Instant::now() + PATIENCE);
+    let name = repo();
+    let settled = first.replication.settle(&name, std::slice::from_ref(&digest), Instant::now() + PATIENCE);
     let (settled, bytes) = tokio::join!(settled, async { read_all(second.open(&digest).await).await });
     settled.unwrap();
     assert_eq!(bytes.unwrap().len(), 1000);

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt, unfold};
 use portolan_oci::Digest;
 use portolan_peer::{Answer, BlobHandler, PeerError, PeerIdentity, ReadBlob, RemoteBlob, TransferState};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -22,9 +23,22 @@ pub(crate) enum Behaviour {
     Resizes,
     /// Up to this offset, and then nothing until the behaviour changes.
     HoldsAt(u64),
+    /// Everything but the bytes between these offsets, until the behaviour changes.
+    HoldsWithin(u64, u64),
     /// As if the node lacked every blob, in its own time: streams end, and reads wait until the behaviour changes to be
     /// told that there is nothing.
     Withholds,
+}
+
+impl Behaviour {
+    /// Which bytes are not given.
+    fn holds(self) -> Option<Range<u64>> {
+        match self {
+            Self::HoldsAt(limit) => Some(limit..u64::MAX),
+            Self::HoldsWithin(from, to) => Some(from..to),
+            _ => None,
+        }
+    }
 }
 
 /// See the module.
@@ -87,13 +101,17 @@ impl Tamper {
                 return None;
             }
             let mut changes = tamper.behaviour.subscribe();
-            let Behaviour::HoldsAt(limit) = *changes.borrow_and_update() else {
+            let Some(held) = changes.borrow_and_update().holds() else {
                 return tamper.pass(inner, offset).await;
             };
-            if offset >= limit {
+            if held.contains(&offset) {
                 changes.changed().await.expect("the tamper is alive");
                 return tamper.pass(inner, offset).await;
             }
+            if offset >= held.end {
+                return tamper.pass(inner, offset).await;
+            }
+            let limit = held.start;
             let bytes = inner.next().await?.ok()?;
             let kept = bytes.len().min(usize::try_from(limit - offset).unwrap());
             tamper.count(kept);
@@ -140,7 +158,7 @@ impl Tamper {
         let state = (self, inner);
         unfold(state, |(tamper, mut inner)| async move {
             let mut changes = tamper.behaviour.subscribe();
-            let holds = matches!(*changes.borrow_and_update(), Behaviour::HoldsAt(_));
+            let holds = changes.borrow_and_update().holds().is_some();
             if holds {
                 changes.changed().await.expect("the tamper is alive");
             }
@@ -157,7 +175,7 @@ impl Tamper {
                 Behaviour::EndsAt(_) => return None,
                 Behaviour::Adds(count) => Some(Bytes::from([&bytes[..], &vec![7; count]].concat())),
                 Behaviour::Withholds => None,
-                Behaviour::Honest | Behaviour::Resizes | Behaviour::HoldsAt(_) => Some(bytes),
+                Behaviour::Honest | Behaviour::Resizes | Behaviour::HoldsAt(_) | Behaviour::HoldsWithin(..) => Some(bytes),
             };
             tamper.count(bytes.as_ref().map_or(0, Bytes::len));
             Some((Ok(bytes), (tamper, inner)))

@@ -1,0 +1,320 @@
+//! Many small blobs at a time: read in one stream from each node that has them, checked in memory, and made durable
+//! together. One by one, each would cost a round trip and two syncs.
+//!
+//! What a batch does not bring goes the ordinary way, as a transfer of its own. A pull that comes meanwhile may begin one
+//! too: the blobs are small, and of two files only one is recorded ([`crate::confirm`] removes the other).
+
+use crate::confirm::{Confirm, Finished};
+use crate::fetch::Fetches;
+use crate::holders::{Candidate, Holders, Known};
+use crate::landing::blocking;
+use crate::source::Sources;
+use crate::telemetry::{self, Purpose};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::join_all;
+use portolan_meta::id::{FileId, NodeId};
+use portolan_oci::Digest;
+use portolan_peer::{MANY_BLOBS, PeerError};
+use portolan_store::{Blobs, StoredFile, WholeBlob};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
+use tracing::{debug, error, info, warn};
+
+/// How many nodes are asked for a blob before it goes the ordinary way.
+const ROUNDS: usize = 2;
+/// How many batches are made durable at the same time: while one waits for the disk, another is written.
+const STORES: usize = 2;
+/// How many holders of wrong bytes are told at the same time.
+const ACCUSATIONS: usize = 8;
+
+/// What became of a blob that a batch was to bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Brought {
+    /// It is durable here, and its location is on its way.
+    Stored,
+    /// A transfer of its own, or another batch, brings it or has brought it.
+    Elsewhere,
+    /// The node that crosses the WAN for this region does not have it yet, and will soon: ask again after a moment.
+    Awaited,
+    /// No live blob is recorded under the digest.
+    Gone,
+    /// Nobody who was asked has it or answers.
+    NotThere,
+    /// The bytes that came had another digest; whose they were is told so.
+    Wrong,
+    /// This node's disk has no room.
+    Full,
+    /// This node's disk or state failed.
+    Broken,
+}
+
+/// Brings batches of small blobs.
+pub(crate) struct Batches {
+    /// When this start began, in milliseconds since the Unix epoch, as file ids count it.
+    started: u64,
+    blobs: Arc<Blobs>,
+    holders: Arc<Holders>,
+    sources: Arc<Sources>,
+    fetches: Arc<Fetches>,
+    confirm: Arc<Confirm>,
+    stores: Semaphore,
+    coming: Mutex<HashSet<Digest>>,
+}
+
+/// A blob of a batch.
+struct Item {
+    digest: Digest,
+    known: Known,
+    brought: Option<Brought>,
+}
+
+/// The blobs that this batch alone is bringing, until this is dropped.
+struct Claim<'a> {
+    coming: &'a Mutex<HashSet<Digest>>,
+    digests: Vec<Digest>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut coming = lock(self.coming);
+        self.digests.iter().for_each(|digest| drop(coming.remove(digest)));
+    }
+}
+
+impl Batches {
+    pub(crate) fn new(
+        started: u64,
+        blobs: Arc<Blobs>,
+        holders: Arc<Holders>,
+        sources: Arc<Sources>,
+        fetches: Arc<Fetches>,
+        confirm: Arc<Confirm>,
+    ) -> Arc<Self> {
+        let (stores, coming) = (Semaphore::new(STORES), Mutex::default());
+        Arc::new(Self { started, blobs, holders, sources, fetches, confirm, stores, coming })
+    }
+
+    /// Brings small blobs, each of at most [`portolan_peer::MANY_BLOB_BYTES`], and tells of each what became of it. All
+    /// their bytes are held in memory until they are durable. Several batches may be under way, which is how the link
+    /// stays full while one of them waits for a round trip or for the disk.
+    pub(crate) async fn fetch(self: &Arc<Self>, wanted: Vec<Digest>, purpose: Purpose) -> Vec<(Digest, Brought)> {
+        let mut done = Vec::with_capacity(wanted.len());
+        let (claim, others) = self.claim(wanted);
+        done.extend(others.into_iter().map(|digest| (digest, Brought::Elsewhere)));
+        let mut items = Vec::with_capacity(claim.digests.len());
+        for (digest, known) in self.look_up(claim.digests.clone()).await {
+            match known {
+                Ok(known) => items.push(Item { digest, known, brought: None }),
+                Err(brought) => done.push((digest, brought)),
+            }
+        }
+        self.adopt(&mut items).await;
+        for round in 0..ROUNDS {
+            let groups = groups_of(&items, round);
+            let reading = groups.into_iter().map(|(candidate, group)| self.read(candidate, group, &items, purpose));
+            let came = join_all(reading).await;
+            for (index, brought) in came.into_iter().flatten() {
+                items[index].brought = brought;
+            }
+        }
+        done.extend(items.into_iter().map(|item| (item.digest, item.brought.unwrap_or(Brought::NotThere))));
+        done
+    }
+
+    /// Takes those that nobody else brings, and gives the others back.
+    fn claim(&self, wanted: Vec<Digest>) -> (Claim<'_>, Vec<Digest>) {
+        let elsewhere = self.elsewhere();
+        let mut coming = lock(&self.coming);
+        let (digests, others) = wanted.into_iter().partition(|digest| {
+            let is_free = !elsewhere.contains(digest) && self.confirm.file(digest).is_none();
+            is_free && coming.insert(*digest)
+        });
+        (Claim { coming: &self.coming, digests }, others)
+    }
+
+    /// What has a transfer of its own.
+    fn elsewhere(&self) -> HashSet<Digest> {
+        self.fetches.status().into_iter().map(|fetch| fetch.digest).collect()
+    }
+
+    async fn look_up(&self, digests: Vec<Digest>) -> Vec<(Digest, Result<Known, Brought>)> {
+        let holders = Arc::clone(&self.holders);
+        let look = move || {
+            let known = |digest: &Digest| match holders.of(digest) {
+                Ok(Some(known)) => Ok(known),
+                Ok(None) => Err(Brought::Gone),
+                Err(error) => {
+                    error!(%digest, %error, "a blob's holders could not be read");
+                    Err(Brought::Broken)
+                }
+            };
+            Ok(digests.iter().map(|digest| (*digest, known(digest))).collect())
+        };
+        blocking(look).await.unwrap_or_default()
+    }
+
+    /// Announces what an earlier start of this node finished and did not announce. Younger files belong to somebody of
+    /// this process, who announces them.
+    async fn adopt(&self, items: &mut [Item]) {
+        let (blobs, started) = (Arc::clone(&self.blobs), self.started);
+        let digests: Vec<Digest> = items.iter().map(|item| item.digest).collect();
+        let looked = blocking(move || {
+            let mut found = blobs.files_of_many(&digests)?;
+            found.retain(|(digest, file)| {
+                ulid::Ulid(file.0).timestamp_ms() < started && blobs.verify_whole(digest, *file).is_ok()
+            });
+            Ok(found)
+        });
+        let found: HashMap<Digest, FileId> = match looked.await {
+            Ok(found) => found.into_iter().collect(),
+            Err(error) => {
+                warn!(%error, "the disk could not be asked for earlier copies");
+                return;
+            }
+        };
+        for item in items {
+            if let Some(&file) = found.get(&item.digest) {
+                debug!(digest = %item.digest, "a file of an earlier start is announced instead of fetched");
+                let (digest, generation) = (item.digest, item.known.generation);
+                self.confirm.push(Finished { digest, file, generation, adopted: true });
+                item.brought = Some(Brought::Stored);
+            }
+        }
+    }
+
+    /// Reads a group from one node and stores what came. What is told as `None` may be asked of another.
+    async fn read(
+        &self,
+        candidate: Candidate,
+        group: Vec<usize>,
+        items: &[Item],
+        purpose: Purpose,
+    ) -> Vec<(usize, Option<Brought>)> {
+        let mut told = Vec::with_capacity(group.len());
+        for part in group.chunks(MANY_BLOBS) {
+            let (came, failure) = self.receive(candidate, part, items, purpose).await;
+            if let Some(error) = failure {
+                debug!(peer = %candidate.node, blobs = part.len(), came = came.len(), %error, "a batch broke off");
+            } else if candidate.relay {
+                // It is about to have them: whoever asked beyond it would cross the WAN a second time.
+                let missed = part.iter().filter(|index| !came.contains_key(index));
+                told.extend(missed.map(|index| (*index, Some(Brought::Awaited))));
+            }
+            told.extend(self.store(candidate.node, came, items).await);
+        }
+        told
+    }
+
+    /// The bytes that a node gives, and why it gave no more if it failed.
+    async fn receive(
+        &self,
+        candidate: Candidate,
+        part: &[usize],
+        items: &[Item],
+        purpose: Purpose,
+    ) -> (BTreeMap<usize, Bytes>, Option<PeerError>) {
+        let digests: Vec<Digest> = part.iter().map(|index| items[*index].digest).collect();
+        let mut came = BTreeMap::new();
+        let mut flight = self.holders.begin(candidate);
+        let mut reading = match self.sources.open_many(candidate, digests).await {
+            Ok(reading) => reading,
+            Err(error) => {
+                flight.failed(&error);
+                return (came, Some(error));
+            }
+        };
+        while let Some(next) = self.sources.next_of_many(&mut reading).await {
+            match next {
+                Ok((place, bytes)) => {
+                    flight.answered();
+                    let Some(bytes) = bytes else { continue };
+                    self.sources.take(candidate.node, purpose, bytes.len()).await;
+                    came.insert(part[place], bytes);
+                }
+                Err(error) => {
+                    flight.failed(&error);
+                    return (came, Some(error));
+                }
+            }
+        }
+        (came, None)
+    }
+
+    /// Checks what came and makes it durable.
+    async fn store(&self, from: NodeId, came: BTreeMap<usize, Bytes>, items: &[Item]) -> Vec<(usize, Option<Brought>)> {
+        let mut told = Vec::with_capacity(came.len());
+        let blobs: Vec<(usize, Digest, Bytes)> =
+            came.into_iter().map(|(index, bytes)| (index, items[index].digest, bytes)).collect();
+        let Ok((right, wrong)) = blocking(move || Ok(checked(blobs))).await else { return told };
+        let accused: Vec<Digest> = wrong.iter().map(|index| items[*index].digest).collect();
+        told.extend(wrong.into_iter().map(|index| (index, Some(Brought::Wrong))));
+        futures::stream::iter(&accused)
+            .for_each_concurrent(ACCUSATIONS, |digest| async move {
+                telemetry::ended("wrong").increment(1);
+                self.sources.wrong_bytes(digest, &[from]).await;
+            })
+            .await;
+        let Ok(_turn) = self.stores.acquire().await else { return told };
+        // A pull may have brought some of them meanwhile.
+        let elsewhere = self.elsewhere();
+        let (right, others): (Vec<_>, Vec<_>) = right
+            .into_iter()
+            .partition(|(_, blob)| !elsewhere.contains(&blob.digest()) && self.confirm.file(&blob.digest()).is_none());
+        told.extend(others.into_iter().map(|(index, _)| (index, Some(Brought::Elsewhere))));
+        let (places, right): (Vec<usize>, Vec<WholeBlob>) = right.into_iter().unzip();
+        let disk = Arc::clone(&self.blobs);
+        let brought = match blocking(move || disk.store_many(&right)).await {
+            Ok(stored) => {
+                places.iter().zip(stored).for_each(|(index, stored)| self.finished(&items[*index], &stored));
+                Brought::Stored
+            }
+            Err(error) if error.is_full() => {
+                info!(blobs = places.len(), %error, "no room to store a batch of small blobs");
+                Brought::Full
+            }
+            Err(error) => {
+                error!(blobs = places.len(), %error, "the disk failed under a batch of small blobs");
+                Brought::Broken
+            }
+        };
+        told.extend(places.into_iter().map(|index| (index, Some(brought))));
+        told
+    }
+
+    fn finished(&self, item: &Item, stored: &StoredFile) {
+        telemetry::ended("sealed").increment(1);
+        let (digest, file, generation) = (stored.digest, stored.file, item.known.generation);
+        self.confirm.push(Finished { digest, file, generation, adopted: false });
+    }
+}
+
+/// Whom to ask for what, in this round.
+fn groups_of(items: &[Item], round: usize) -> Vec<(Candidate, Vec<usize>)> {
+    let mut groups: BTreeMap<(NodeId, bool), Vec<usize>> = BTreeMap::new();
+    for (index, item) in items.iter().enumerate() {
+        if item.brought.is_none()
+            && let Some(candidate) = item.known.candidates.get(round)
+        {
+            groups.entry((candidate.node, candidate.relay)).or_default().push(index);
+        }
+    }
+    groups.into_iter().map(|((node, relay), group)| (Candidate { node, relay }, group)).collect()
+}
+
+/// Those whose bytes have their digest, and those whose bytes have another.
+fn checked(blobs: Vec<(usize, Digest, Bytes)>) -> (Vec<(usize, WholeBlob)>, Vec<usize>) {
+    let (mut right, mut wrong) = (Vec::with_capacity(blobs.len()), Vec::new());
+    for (index, digest, bytes) in blobs {
+        match WholeBlob::check(digest, bytes) {
+            Ok(blob) => right.push((index, blob)),
+            Err(_) => wrong.push(index),
+        }
+    }
+    (right, wrong)
+}
+
+fn lock(coming: &Mutex<HashSet<Digest>>) -> MutexGuard<'_, HashSet<Digest>> {
+    coming.lock().unwrap_or_else(PoisonError::into_inner)
+}
