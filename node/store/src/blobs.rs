@@ -49,7 +49,8 @@ use portolan_meta::id::FileId;
 use portolan_oci::Digest;
 use shared::{OpenParts, Shared};
 use space::Space;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The blob files of one disk.
@@ -121,6 +122,26 @@ impl Blobs {
         Ok(found)
     }
 
+    /// The blob files of many digests that lie here, announced or not, in no order. Lists each folder once.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn files_of_many(&self, digests: &[Digest]) -> Result<Vec<(Digest, FileId)>, StoreError> {
+        let mut folders: BTreeMap<PathBuf, HashMap<String, Digest>> = BTreeMap::new();
+        for digest in digests {
+            let folder = folders.entry(self.shared.layout.folder(digest)).or_default();
+            folder.insert(digest.hex(), *digest);
+        }
+        let mut found = Vec::new();
+        for (folder, wanted) in folders {
+            for name in files::names_in(&folder)? {
+                let digest = name.split_once('.').and_then(|(hex, _)| wanted.get(hex));
+                found.extend(digest.and_then(|digest| Some((*digest, layout::file_id_in(&name, digest)?))));
+            }
+        }
+        Ok(found)
+    }
+
     /// Hashes a whole file and notes that it was verified. Blocks for as long as reading it takes.
     ///
     /// # Errors
@@ -165,6 +186,15 @@ impl Blobs {
     /// [`StoreError::Full`] when only the reserve is left.
     pub fn check_space(&self) -> Result<(), StoreError> {
         self.shared.space.check()
+    }
+
+    /// Whether blob files can be reached: the question of a readiness probe. Blocks, on a disk that hangs for as long as it
+    /// does.
+    ///
+    /// # Errors
+    /// When a folder of blobs is gone or cannot be read.
+    pub fn check_readable(&self) -> Result<(), StoreError> {
+        self.shared.layout.check_readable()
     }
 
     /// What the disk has left, the reserve included, in bytes.

@@ -181,6 +181,7 @@ mod tests {
     use crate::config::Config;
     use crate::error::StoreError;
     use bytes::Bytes;
+    use portolan_meta::id::FileId;
     use portolan_oci::{Algorithm, Digest};
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
@@ -235,6 +236,12 @@ mod tests {
             blobs.verify_whole(&stored.digest, stored.file).unwrap();
         }
         assert_eq!(blobs.files_of(&wanted[2].digest()).unwrap().len(), 2);
+        let digests: Vec<Digest> = wanted.iter().map(WholeBlob::digest).chain([Digest::sha256_of(b"none")]).collect();
+        let mut found = blobs.files_of_many(&digests).unwrap();
+        let mut expected: Vec<(Digest, FileId)> = stored.iter().map(|file| (file.digest, file.file)).collect();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
         for (together, bytes) in stored.iter().zip(&contents) {
             let alone = seal(&blobs, bytes);
             assert_eq!(alone.sums, together.sums);
