@@ -48,6 +48,8 @@ pub enum UploadAction {
     },
     /// Drop it.
     Cancel,
+    /// Make it: the other node may not store the repository's bytes.
+    Begin,
 }
 
 /// What a request says about its body before it comes.
@@ -319,6 +321,7 @@ fn call_to_wire(call: &UploadCall) -> v1::UploadRequest {
             Action::Finish(v1::UploadFinish { digest: digest.to_string(), chunk: Some(chunk_to_wire(*chunk)) })
         }
         UploadAction::Cancel => Action::Cancel(v1::UploadCancel {}),
+        UploadAction::Begin => Action::Begin(v1::UploadBegin {}),
     };
     v1::UploadRequest { repo: call.repo.to_string(), session: call.session.clone(), action: Some(action) }
 }
@@ -333,6 +336,7 @@ fn call_from_wire(request: v1::UploadRequest) -> Result<UploadCall, PeerError> {
             chunk: chunk_from_wire(finish.chunk.as_ref())?,
         },
         Some(Action::Cancel(_)) => UploadAction::Cancel,
+        Some(Action::Begin(_)) => UploadAction::Begin,
         None => return Err(PeerError::Malformed("a forwarded upload without an action".to_owned())),
     };
     Ok(UploadCall { repo, session: request.session, action })

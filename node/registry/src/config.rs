@@ -1,5 +1,6 @@
 //! Settings of the use cases: the tables `[uploads]`, `[limits]`, `[reads]` and `[deletes]`.
 
+use portolan_meta::policy::PartitionContract;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -90,6 +91,8 @@ pub struct Limits {
     pub uploads: usize,
     /// Bodies of blobs on their way to clients at once; more get 429. Each may have 512 KiB ahead of a slow client.
     pub downloads: usize,
+    /// Requests that wait for an image to arrive in other regions at once; more get 429.
+    pub waits: usize,
     /// How long a client may take to send a request's head, in milliseconds, from the connection's beginning or the
     /// response before it.
     pub header_timeout_ms: u64,
@@ -110,21 +113,11 @@ impl Default for Limits {
             requests: 2048,
             uploads: 256,
             downloads: 1024,
+            waits: 256,
             header_timeout_ms: 30_000,
             stall_timeout_ms: 60_000,
         }
     }
-}
-
-/// What a tag read gets while there is no leader.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PartitionContract {
-    /// The last known answer, marked with `Warning` and `Age`.
-    #[default]
-    ServeStale,
-    /// 503.
-    Fail,
 }
 
 /// `[reads]`: how fresh answers are.
@@ -135,7 +128,7 @@ pub struct Reads {
     pub linearizable_timeout_ms: u64,
     /// How long a pull waits for a holder of its blob while none can be reached, in milliseconds; then 503.
     pub holder_wait_ms: u64,
-    /// What it gets when that fails.
+    /// What it gets when that fails, in a repository whose policy does not say.
     pub without_leader: PartitionContract,
     /// How far this node's state may lag behind what it knows to be committed before `/readyz` takes it out, in log
     /// entries.

@@ -8,6 +8,7 @@ use crate::registry::Registry;
 use crate::replay::Replay;
 use crate::session::{UploadId, UploadProgress};
 use futures::StreamExt;
+use portolan_meta::id::NodeId;
 use portolan_oci::{Digest, RepoName};
 use portolan_peer::{
     BrokenOff, Forwarded, PeerError, UploadAction, UploadCall, UploadFault, UploadReply, UploadSending,
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument, debug_span};
+use ulid::Ulid;
 
 /// How often an owner that cannot be reached is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -121,6 +123,22 @@ impl Registry {
         self.forward(repo, id, UploadAction::Cancel, &Replay::none(), &mut None).await.map(|_| ())
     }
 
+    /// Begins a session at another node: the nearest of those that are given and answer.
+    ///
+    /// # Errors
+    /// `OwnerAway` when none does; else what the owner answers.
+    pub(crate) async fn begin_at(&self, repo: &RepoName, nodes: &[NodeId]) -> Result<UploadProgress, RegistryError> {
+        let mut last = RegistryError::Unplaceable(repo.clone());
+        for &node in nodes {
+            let id = UploadId { node, session: Ulid::new() };
+            match self.forward(repo, id, UploadAction::Begin, &Replay::none(), &mut None).await {
+                Err(away @ (RegistryError::OwnerAway(_) | RegistryError::OwnerFailed(_))) => last = away,
+                begun => return begun,
+            }
+        }
+        Err(last)
+    }
+
     /// Hands a request to the session's owner. One that cannot be reached is waited for, for `uploads.owner_wait_ms`;
     /// one that is lost on the way is asked again when the body is short and the client still there. `begun` becomes the
     /// session's length before the body.
@@ -223,7 +241,7 @@ const fn from_where_it_stands(action: UploadAction) -> UploadAction {
     match action {
         UploadAction::Append(_) => UploadAction::Append(chunk),
         UploadAction::Finish { digest, .. } => UploadAction::Finish { digest, chunk },
-        UploadAction::Status | UploadAction::Cancel => action,
+        UploadAction::Status | UploadAction::Cancel | UploadAction::Begin => action,
     }
 }
 
@@ -240,7 +258,7 @@ fn understand(reply: UploadReply, id: UploadId, asked: UploadAction) -> Result<U
         UploadFault::SizeMismatch { expected, found } => RegistryError::SizeMismatch { expected, found },
         UploadFault::DigestMismatch => match asked {
             UploadAction::Finish { digest, .. } => RegistryError::DigestMismatch { expected: digest },
-            UploadAction::Status | UploadAction::Append(_) | UploadAction::Cancel => {
+            UploadAction::Status | UploadAction::Append(_) | UploadAction::Cancel | UploadAction::Begin => {
                 RegistryError::OwnerFailed(id.node)
             }
         },

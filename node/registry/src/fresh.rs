@@ -1,12 +1,14 @@
 //! How a read gets the freshness it promises, and what it gets without a leader (design, section 6).
 
-use crate::clock::Stale;
-use crate::config::{PartitionContract, ms};
+use crate::clock::{BootInstant, Stale};
+use crate::config::ms;
 use crate::error::RegistryError;
 use crate::registry::Registry;
 use crate::telemetry;
 use portolan_consensus::{Freshness, ReadError, StateView};
+use portolan_meta::policy::{PartitionContract, Policies, Policy, TagReads};
 use portolan_meta::query;
+use portolan_oci::RepoName;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
@@ -25,8 +27,8 @@ impl Registry {
 
     /// A view that shows everything that was committed when it was asked for.
     pub(crate) async fn linearizable(&self) -> Result<StateView, RegistryError> {
-        let sent = Instant::now();
-        let deadline = sent + ms(self.config.reads.linearizable_timeout_ms);
+        let sent = BootInstant::now();
+        let deadline = Instant::now() + ms(self.config.reads.linearizable_timeout_ms);
         match self.floors.consensus.view(Freshness::Linearizable { deadline }).await {
             Ok(view) => {
                 self.fresh.confirmed(sent);
@@ -38,11 +40,19 @@ impl Registry {
         }
     }
 
-    /// A view for a tag or a list: linearizable, or marked as stale where the contract allows it.
-    pub(crate) async fn confirmed(&self) -> Result<Confirmed, RegistryError> {
+    /// A view for a tag or a list of a repository (`None`: of all): as fresh as its policy demands, or marked as stale
+    /// where its partition contract allows that.
+    pub(crate) async fn confirmed(&self, repo: Option<&RepoName>) -> Result<Confirmed, RegistryError> {
+        let policy = self.read_policy(repo)?;
+        if let TagReads::Bounded { ms: bound } = policy.tag_reads
+            && self.fresh.last().is_some_and(|last| last.elapsed() <= ms(bound))
+        {
+            return Ok(Confirmed { view: self.local(), stale: None });
+        }
+        let contract = policy.partition.unwrap_or(self.config.reads.without_leader);
         match self.linearizable().await {
             Ok(view) => Ok(Confirmed { view, stale: None }),
-            Err(RegistryError::NotConfirmed) if self.config.reads.without_leader == PartitionContract::ServeStale => {
+            Err(RegistryError::NotConfirmed) if contract == PartitionContract::ServeStale => {
                 let view = self.local();
                 let age = self.age(&view)?;
                 telemetry::stale_answers().increment(1);
@@ -50,6 +60,12 @@ impl Registry {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What holds for reads of a repository. What concerns all of them is asked as the shortest prefix says.
+    fn read_policy(&self, repo: Option<&RepoName>) -> Result<Policy, RegistryError> {
+        let policies = self.local().read(|view| Policies::read(view))?;
+        Ok(repo.map_or_else(|| policies.of_all(), |repo| policies.of(repo)))
     }
 
     /// How old the state may be: counted from its last confirmation, or, when this start of the node has seen none,

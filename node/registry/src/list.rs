@@ -61,7 +61,7 @@ impl Registry {
         n: Option<usize>,
         last: Option<&Tag>,
     ) -> Result<Listing<Tag>, RegistryError> {
-        let confirmed: Confirmed = self.confirmed().await?;
+        let confirmed: Confirmed = self.confirmed(Some(repo)).await?;
         let limit = self.page(n);
         let found = confirmed.view.read(|view| query::tags(view, repo, last, limit + 1))?;
         let Some(entries) = found else {
@@ -75,7 +75,7 @@ impl Registry {
     /// # Errors
     /// `NotConfirmed`.
     pub async fn catalog(&self, n: Option<usize>, last: Option<&RepoName>) -> Result<Listing<RepoName>, RegistryError> {
-        let confirmed: Confirmed = self.confirmed().await?;
+        let confirmed: Confirmed = self.confirmed(None).await?;
         let limit = self.page(n);
         let entries = confirmed.view.read(|view| query::catalog(view, last, limit + 1))?;
         Ok(cut(entries, limit, confirmed.stale))
@@ -94,7 +94,7 @@ impl Registry {
         n: Option<usize>,
         after: Option<&Digest>,
     ) -> Result<Listing<Referrer>, RegistryError> {
-        let confirmed: Confirmed = self.confirmed().await?;
+        let confirmed: Confirmed = self.confirmed(Some(repo)).await?;
         let most = self.config.limits.referrers_entries.max(1);
         let limit = n.map_or(most, |n| n.min(most));
         confirmed.view.read(|view| {

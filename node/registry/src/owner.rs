@@ -48,6 +48,9 @@ impl Owner {
         if id.node != registry.node() {
             return Err(unknown());
         }
+        if action == UploadAction::Begin {
+            return registry.begin_here(id, &repo).await.map(progress);
+        }
         let session = registry.sessions.get(id, &repo).ok_or_else(unknown)?;
         // Asked for its first piece only when the session's turn has come and the request was found right.
         let body = async move { body.accept(session.length()) }.into_stream().flatten();
@@ -59,6 +62,7 @@ impl Owner {
                 registry.finish_here(&repo, id, digest, chunk, body).await.map(|()| UploadReply::Done)
             }
             UploadAction::Cancel => registry.cancel_here(&repo, id).await.map(|()| UploadReply::Done),
+            UploadAction::Begin => Err(unknown()),
         }
     }
 }
@@ -94,9 +98,14 @@ fn fault(error: &RegistryError) -> UploadFault {
         | E::ListedByIndex(_)
         | E::ReferredTo(_)
         | E::AckPending(_)
+        | E::RegionUnknown { .. }
+        | E::NotWanted { .. }
+        | E::Policy(_)
+        | E::PolicyUnknown(_)
         | E::Unreachable(_)
         | E::OwnerAway(_)
         | E::OwnerFailed(_)
+        | E::Unplaceable(_)
         | E::Store(_)
         | E::View(_)
         | E::Refused(_)

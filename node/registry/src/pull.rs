@@ -63,7 +63,7 @@ impl Registry {
     }
 
     async fn manifest_by_tag(&self, repo: &RepoName, tag: &Tag) -> Result<ManifestAnswer, RegistryError> {
-        let confirmed: Confirmed = self.confirmed().await?;
+        let confirmed: Confirmed = self.confirmed(Some(repo)).await?;
         let found = confirmed.view.read(|view| match query::tag(view, repo, tag)? {
             Some(row) => Ok(query::manifest(view, repo, &row.digest)?.map(|manifest| (row.digest, manifest))),
             None => Ok::<_, RegistryError>(None),

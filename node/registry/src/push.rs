@@ -110,8 +110,7 @@ impl Registry {
                 Outcome::Refused(refusal) => return Err(refused(refusal)),
                 _ => return Err(RegistryError::Outcome("PutManifest")),
             };
-            let ack = self.local().read(|view| query::repo(view, &repo))?.and_then(|row| row.ack);
-            match self.floors.replication.settle(&pending, ack, deadline).await {
+            match self.floors.replication.settle(&repo, &pending, deadline).await {
                 Ok(()) if Instant::now() < deadline => {}
                 Ok(()) => return Err(RegistryError::AckPending(self.durability(&pending)?)),
                 Err(SettleError::Pending(pending)) => {

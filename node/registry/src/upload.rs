@@ -11,8 +11,11 @@ use crate::registry::Registry;
 use crate::session::{Session, SessionNote, Slot, Turn, UploadId, UploadProgress};
 use crate::sessions::Place;
 use portolan_meta::command::Command;
+use portolan_meta::id::NodeId;
 use portolan_meta::outcome::{Outcome, Refusal};
+use portolan_meta::placement::Topology;
 use portolan_meta::query;
+use portolan_meta::row::{NodeRow, NodeState, Role};
 use portolan_oci::{Algorithm, Digest, RepoName};
 use portolan_store::{Part, StoreError, StoredFile};
 use std::future::Future;
@@ -38,19 +41,52 @@ pub enum Mounted {
 }
 
 impl Registry {
-    /// Begins a session.
+    /// Begins a session, where the repository's bytes may be stored.
     ///
     /// # Errors
-    /// `TooManySessions`, `StorageFull`.
+    /// `TooManySessions`, `StorageFull`, `Unplaceable`.
     pub async fn upload_start(self: &Arc<Self>, repo: &RepoName) -> Result<UploadProgress, RegistryError> {
+        if let Some(nodes) = self.stores_elsewhere(repo)? {
+            return self.begin_at(repo, &nodes).await;
+        }
+        self.begin_here(self.fresh_id(), repo).await
+    }
+
+    /// Begins a session of this node under that name.
+    pub(crate) async fn begin_here(
+        self: &Arc<Self>,
+        id: UploadId,
+        repo: &RepoName,
+    ) -> Result<UploadProgress, RegistryError> {
         let place = self.sessions.reserve()?;
         let (me, repo) = (Arc::clone(self), repo.clone());
-        self.owned(async move { Ok(me.begin(place, repo).await?.progress()) }).await
+        self.owned(async move { Ok(me.begin(place, id, repo).await?.progress()) }).await
+    }
+
+    fn fresh_id(&self) -> UploadId {
+        UploadId { node: self.node, session: Ulid::new() }
+    }
+
+    /// Where a repository's bytes may be stored, nearest node first, when they must not be stored here: not even those of
+    /// an upload that is under way.
+    fn stores_elsewhere(&self, repo: &RepoName) -> Result<Option<Vec<NodeId>>, RegistryError> {
+        let topology = self.local().read(|view| Topology::read(view))?;
+        let regions = topology.policies().of(repo).regions;
+        let region = topology.node(self.node).map_or("", |node| node.region.as_str());
+        if regions.allow(region) {
+            return Ok(None);
+        }
+        let takes = |node: &&NodeRow| {
+            node.role == Role::Full && node.state == NodeState::Up && regions.allow(&node.region)
+        };
+        let rtt = |node: NodeId| self.floors.peers.health(node).and_then(|health| health.rtt).unwrap_or(Duration::MAX);
+        let mut nodes: Vec<NodeId> = topology.nodes().filter(takes).map(|node| node.id).collect();
+        nodes.sort_by_key(|node| rtt(*node));
+        Ok(Some(nodes))
     }
 
     /// Makes the session that a place was reserved for.
-    async fn begin(&self, place: Place, repo: RepoName) -> Result<Arc<Session>, RegistryError> {
-        let id = UploadId { node: self.node, session: Ulid::new() };
+    async fn begin(&self, place: Place, id: UploadId, repo: RepoName) -> Result<Arc<Session>, RegistryError> {
         let note = serde_json::to_vec(&SessionNote { repo: repo.clone() }).unwrap_or_default();
         let parts = self.parts();
         let name = id.session.to_string();
@@ -123,10 +159,15 @@ impl Registry {
         chunk: Chunk,
         body: UploadBody,
     ) -> Result<(), RegistryError> {
+        if let Some(nodes) = self.stores_elsewhere(repo)? {
+            let id = self.begin_at(repo, &nodes).await?.id;
+            // A finish may begin anew at another owner, hence the box.
+            return Box::pin(self.upload_finish(repo, id, digest, chunk, body)).await;
+        }
         let place = self.sessions.reserve()?;
-        let (me, repo) = (Arc::clone(self), repo.clone());
+        let (me, repo, id) = (Arc::clone(self), repo.clone(), self.fresh_id());
         self.owned(async move {
-            let session = me.begin(place, repo).await?;
+            let session = me.begin(place, id, repo).await?;
             let result = me.finish(&session, digest, chunk, body).await;
             if result.is_err() {
                 me.forget_unless_announced(&session).await;
@@ -330,6 +371,7 @@ impl Registry {
             store: self.node.into(),
             file: stored.file,
             pin_ms: self.config.uploads.pin_ms,
+            sums: Some(stored.sums),
         };
         match self.propose(command, self.commit_deadline()).await? {
             Outcome::BlobCommitted { file, .. } => {
@@ -345,8 +387,9 @@ impl Registry {
             }
             // This start of the node is not announced yet; the file waits for it.
             Outcome::Refused(Refusal::ForeignStore) => Err(RegistryError::NoQuorum),
-            // The blob was condemned meanwhile, and this file with it: the bytes must come again.
-            Outcome::Refused(Refusal::FileGivenUp) => {
+            // The blob was condemned meanwhile, and this file with it, or a policy has barred this region: the bytes must
+            // come again, to another node perhaps.
+            Outcome::Refused(Refusal::FileGivenUp | Refusal::Barred { .. }) => {
                 self.unlink(stored).await;
                 Err(RegistryError::UploadUnknown(format!("of {}", stored.digest)))
             }

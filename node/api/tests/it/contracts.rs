@@ -1,0 +1,115 @@
+//! What a repository's policy promises its readers and demands of its pushes (design, section 6).
+
+use crate::support::{IMAGE, Server, header, manifest, random, refused};
+use portolan_meta::command::Command;
+use portolan_meta::outcome::Outcome;
+use portolan_meta::policy::{PartitionContract, PolicyRow, Prefix, Regions, TagReads};
+use portolan_meta::query;
+use portolan_oci::Digest;
+use portolan_registry::Config;
+use portolan_registry::config::Reads;
+use portolan_registry::testing::{PATIENCE, Setup};
+use std::time::Duration;
+use tokio::time::Instant;
+
+async fn set(server: &Server, prefix: &str, policy: PolicyRow) {
+    let command = Command::SetPolicy { prefix: Prefix::parse(prefix).unwrap(), policy };
+    let outcome = server.cluster.floors(1).consensus.propose(command, Instant::now() + PATIENCE).await.unwrap();
+    assert_eq!(outcome, Outcome::Done);
+}
+
+fn patient(linearizable_timeout_ms: u64) -> Config {
+    Config { reads: Reads { linearizable_timeout_ms, ..Reads::default() }, ..Config::default() }
+}
+
+#[tokio::test]
+async fn without_a_leader_each_repository_keeps_its_own_contract_and_digests_are_served_in_all() {
+    let server = Server::with(Setup { nodes: 2, registry: patient(500), ..Setup::default() }).await;
+    let client = server.client(1);
+    let contract = |contract| PolicyRow { partition: Some(contract), ..PolicyRow::default() };
+    set(&server, "strict", contract(PartitionContract::Fail)).await;
+    set(&server, "strict/but/lenient", contract(PartitionContract::ServeStale)).await;
+    let repos = ["strict/app", "strict/but/lenient/app", "other"];
+    let mut pushed = Vec::new();
+    for (seed, repo) in (1..).zip(repos) {
+        pushed.push(client.push_image(repo, "t", seed).await);
+    }
+    server.cluster.cut(1);
+    let began = Instant::now();
+    for (repo, (digest, bytes)) in repos.into_iter().zip(&pushed) {
+        for target in [format!("/v2/{repo}/manifests/t"), format!("/v2/{repo}/tags/list")] {
+            let answer = client.get(&target).await;
+            if repo == "strict/app" {
+                assert_eq!(header(&answer, "Retry-After"), "2", "{target}");
+                refused(answer, 503, "UNAVAILABLE").await;
+            } else {
+                assert_eq!(answer.status(), 200, "{target}");
+                assert!(header(&answer, "Warning").starts_with("299 - \""), "{target}");
+                assert!(header(&answer, "Age").parse::<u64>().unwrap() < 60, "{target}");
+            }
+        }
+        let by_digest = client.get(&format!("/v2/{repo}/manifests/{digest}")).await;
+        assert_eq!(by_digest.bytes().await.unwrap(), *bytes);
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "each waits for its own limit at most");
+    server.cluster.heal(1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_bounded_read_is_answered_from_the_last_confirmation_until_that_is_too_old() {
+    let server = Server::with(Setup { nodes: 2, registry: patient(400), ..Setup::default() }).await;
+    let client = server.client(1);
+    let bounded = |ms| PolicyRow { tag_reads: Some(TagReads::Bounded { ms }), ..PolicyRow::default() };
+    set(&server, "long", bounded(3_600_000)).await;
+    set(&server, "short", bounded(1)).await;
+    for repo in ["long/app", "short/app"] {
+        client.push_image(repo, "t", 1).await;
+        assert_eq!(client.get(&format!("/v2/{repo}/manifests/t")).await.status(), 200);
+    }
+    server.cluster.cut(1);
+    let fresh_enough = client.get("/v2/long/app/manifests/t").await;
+    assert_eq!(fresh_enough.status(), 200);
+    assert!(fresh_enough.headers().get("Warning").is_none(), "it keeps the promise that was asked for");
+    let too_old = client.get("/v2/short/app/manifests/t").await;
+    assert_eq!(too_old.status(), 200);
+    assert!(header(&too_old, "Warning").starts_with("299 - \""));
+    // What is not known may be newer than the bound allows, but not newer than the bound.
+    refused(client.get("/v2/long/app/manifests/none").await, 404, "MANIFEST_UNKNOWN").await;
+    server.cluster.heal(1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_push_through_a_region_that_must_not_store_lands_where_it_may_in_every_way_to_upload() {
+    let setup = Setup { nodes: 2, regions: vec!["eu", "us"], ..Setup::default() };
+    let server = Server::with(setup).await;
+    let regions = Some(Regions::NeverOutside(["us".to_owned()].into()));
+    set(&server, "bound", PolicyRow { regions, ..PolicyRow::default() }).await;
+    // Node 1 is in eu.
+    let client = server.client(1);
+    let (config, layer, streamed) = (random(1, 100), random(2, 400_000), random(3, 3_000_000));
+    client.push_blob("bound/app", &config).await;
+    let whole = client.ask("POST", &format!("/v2/bound/app/blobs/uploads/?digest={}", Digest::sha256_of(&layer)));
+    assert_eq!(whole.body(layer.clone()).send().await.unwrap().status(), 201);
+    let session = client.begin("bound/app").await;
+    assert_eq!(client.patch(&session, None, streamed.clone()).await.status(), 202);
+    assert_eq!(client.finish(&session, &Digest::sha256_of(&streamed).to_string()).await.status(), 201);
+    let image = serde_json::to_vec(&manifest(&config, &[&layer, &streamed])).unwrap();
+    assert_eq!(client.put_manifest("bound/app", "t", IMAGE, image).await.status(), 201);
+    for bytes in [&config, &layer, &streamed] {
+        let digest = Digest::sha256_of(bytes);
+        let state = server.cluster.floors(1).consensus.local();
+        let holders: Vec<u64> =
+            state.read(|view| query::locations(view, &digest)).unwrap().iter().map(|copy| copy.store.0).collect();
+        assert_eq!(holders, [2], "{digest}");
+        assert_eq!(server.cluster.floors(1).blobs.files_of(&digest).unwrap().len(), 0, "{digest}");
+        let pulled = client.get(&format!("/v2/bound/app/blobs/{digest}")).await;
+        assert_eq!(pulled.bytes().await.unwrap(), *bytes);
+    }
+    // With the one region that may store them out of reach, a push is refused before its bytes are sent.
+    server.cluster.cut(2);
+    refused(client.send("POST", "/v2/bound/app/blobs/uploads/").await, 503, "UNAVAILABLE").await;
+    server.cluster.heal(2);
+    server.stop().await;
+}
