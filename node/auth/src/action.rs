@@ -118,24 +118,37 @@ pub enum Action {
     },
 }
 
-/// What the admin API shows.
+/// What the admin API shows and changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminResource {
     /// `cluster`: members, voters, the leader, who lags.
     Cluster,
+    /// `repos`: what is wanted for repositories, by prefix.
+    Repos,
+    /// `replication`: where an image lies, and what is missing where.
+    Replication,
+    /// `wait`: answers once an image is durable where it is asked for.
+    Wait,
+    /// `rpo`: what would be lost with each region now.
+    Rpo,
     /// `openapi.json`: what the admin API has.
     OpenApi,
 }
 
 impl AdminResource {
     /// Every resource.
-    pub const ALL: [Self; 2] = [Self::Cluster, Self::OpenApi];
+    pub const ALL: [Self; 6] =
+        [Self::Cluster, Self::Repos, Self::Replication, Self::Wait, Self::Rpo, Self::OpenApi];
 
     /// Its path below `/api/v1/`.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
             Self::Cluster => "cluster",
+            Self::Repos => "repos",
+            Self::Replication => "replication",
+            Self::Wait => "wait",
+            Self::Rpo => "rpo",
             Self::OpenApi => "openapi.json",
         }
     }

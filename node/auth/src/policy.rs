@@ -139,6 +139,8 @@ mod tests {
             (mount, Access::Write),
             (Action::DeleteBlob { repo, digest }, Access::Delete),
             (Action::ReadAdmin { resource: AdminResource::Cluster }, Access::Read),
+            (Action::ReadAdmin { resource: AdminResource::Wait }, Access::Read),
+            (Action::ChangeAdmin { resource: AdminResource::Repos }, Access::Administer),
             (Action::ChangeAdmin { resource: AdminResource::Cluster }, Access::Administer),
         ];
         for (action, access) in cases {
@@ -147,6 +149,18 @@ mod tests {
             assert_eq!(policy().permit(&Identity::Anonymous, &action), want, "{}", action.name());
             assert_eq!(policy().permit(&Identity::Admin, &action), Ok(()), "{}", action.name());
         }
+    }
+
+    #[test]
+    fn every_resource_is_found_by_its_path_and_changed_by_the_admin_alone() {
+        for resource in AdminResource::ALL {
+            assert_eq!(AdminResource::by_path(resource.path()), Some(resource));
+            let (read, change) = (Action::ReadAdmin { resource }, Action::ChangeAdmin { resource });
+            assert_eq!(policy().permit(&Identity::Anonymous, &read), Ok(()), "{}", resource.path());
+            assert_eq!(policy().permit(&Identity::Anonymous, &change), Err(Denied::NeedsAdminToken));
+            assert_eq!(policy().permit(&Identity::Admin, &change), Ok(()));
+        }
+        assert_eq!(AdminResource::by_path("repos/team"), None);
     }
 
     #[test]

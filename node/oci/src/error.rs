@@ -71,6 +71,12 @@ error_codes! {
     AckPending = "ACK_PENDING",
     /// Not now: no leader, or no holder that can be reached.
     Unavailable = "UNAVAILABLE",
+    /// A query or a body of the admin API is not what it takes.
+    RequestInvalid = "REQUEST_INVALID",
+    /// Settings of repositories that this cluster cannot keep.
+    PolicyInvalid = "POLICY_INVALID",
+    /// An image is waited for in a region where nothing would bring it.
+    RegionUnwanted = "REGION_UNWANTED",
     /// No room for the upload.
     StorageFull = "STORAGE_FULL",
 }

@@ -1,7 +1,9 @@
 //! What can go wrong, by what the caller can do about it. No HTTP here: the API floor gives each variant its status.
 
+use crate::repos_check::{PolicyError, shown_prefix};
 use portolan_meta::id::NodeId;
 use portolan_meta::outcome::Refusal;
+use portolan_meta::policy::Prefix;
 use portolan_meta::view::ViewError;
 use portolan_oci::manifest::ManifestError;
 use portolan_oci::{Digest, Reference, RepoName, Tag};
@@ -34,6 +36,9 @@ pub enum RegistryError {
         /// What was looked for.
         digest: Digest,
     },
+    /// The repository's bytes must not be stored in this node's region, and no node where they may be answers.
+    #[error("no node that may store the blobs of {0} can be reached")]
+    Unplaceable(RepoName),
     /// No such session: never begun, finished, expired, of another repository, or of a node that is gone.
     #[error("upload session {0} is not known")]
     UploadUnknown(String),
@@ -60,6 +65,33 @@ pub enum RegistryError {
         /// How many are allowed.
         limit: usize,
     },
+    /// No full node of the cluster is in that region.
+    #[error("no region is called {region:?}; there are {}", .known.join(", "))]
+    RegionUnknown {
+        /// What was asked for.
+        region: String,
+        /// The regions that there are.
+        known: Vec<String>,
+    },
+    /// What was to be waited for will not come: policy wants no copies there.
+    #[error(
+        "nothing would bring it to {}: {repo} has its copies in {}; `portolan repo set` changes that",
+        .regions.join(", "), if .wanted.is_empty() { "no region".to_owned() } else { .wanted.join(", ") }
+    )]
+    NotWanted {
+        /// The repository.
+        repo: RepoName,
+        /// The regions that lack something and want nothing.
+        regions: Vec<String>,
+        /// The regions that policy wants.
+        wanted: Vec<String>,
+    },
+    /// Settings of a prefix that cannot be.
+    #[error("{0}")]
+    Policy(#[from] PolicyError),
+    /// No settings were made for that prefix.
+    #[error("no settings were made for {}", shown_prefix(.0))]
+    PolicyUnknown(Prefix),
     /// The manifest names blobs or manifests that the repository does not show.
     #[error("{} referenced objects are not known in the repository", .0.len())]
     ChildrenUnknown(Vec<Digest>),

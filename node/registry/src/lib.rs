@@ -16,6 +16,9 @@
 //!   does with them; `forward`: those of other nodes, with `replay`; `owner`: what others forward here; `sweep`: what restarts and
 //!   time do with them.
 //! - `push`: puts a manifest once its blobs are durable enough. `delete`: takes away.
+//! - `image_ref`, `image_state`, `image`, `image_transfers`, `image_wait`: where an image is with everything that belongs
+//!   to it, and waiting until it is where somebody needs it. `rpo`: what would be lost with a region.
+//! - `repos_check`, `repos`: what operators want for repositories.
 //! - `report`: the cluster as an operator sees it, and whether this node is ready. `traffic`: what clients asked of it;
 //!   `load`: that and what it has to do, for the other nodes.
 //! - `testing` (a feature): nodes in one process, for the tests of this floor and of those above.
@@ -28,6 +31,11 @@ mod delete;
 mod disk;
 mod forward;
 mod fresh;
+mod image;
+mod image_ref;
+mod image_state;
+mod image_transfers;
+mod image_wait;
 mod life;
 mod list;
 mod load;
@@ -39,6 +47,9 @@ mod push;
 mod registry;
 mod replay;
 mod report;
+mod repos;
+mod repos_check;
+mod rpo;
 mod session;
 mod sessions;
 mod sweep;
@@ -52,12 +63,20 @@ pub use clock::Stale;
 pub use config::Config;
 pub use delete::Deleted;
 pub use error::{BodyError, PendingBlob, RegistryError};
+pub use image::{ImageAnswer, ImageRegion, ImageReport};
+pub use image_ref::ImageRef;
 pub use list::{Listing, Referrer};
+pub use portolan_meta::policy::Prefix;
 pub use pour::{Chunk, UploadBody};
 pub use pull::{BlobAnswer, BlobStat, ManifestAnswer};
 pub use push::{ManifestPush, PutAnswer};
 pub use registry::{Floors, Registry};
 pub use report::{ClusterReport, LagReport, LinkReport, LoadReport, NodeReport, Readiness};
+pub use repos::{
+    Ack, PrefixReport, RepoReport, RepoSettings, ReposAnswer, ReposReport, SettingsChange, SettingsFrom, TagReads,
+};
+pub use repos_check::PolicyError;
+pub use rpo::{DamagedImage, RegionRpo, RpoReport};
 pub use session::{NotAnUploadId, UploadId, UploadProgress};
 pub use traffic::Traffic;
 pub use upload::Mounted;

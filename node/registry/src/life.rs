@@ -26,6 +26,7 @@ impl Registry {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             leaving: AtomicBool::new(false),
+            left: CancellationToken::new(),
             workers: Mutex::default(),
             config,
         });
@@ -40,6 +41,7 @@ impl Registry {
     /// Says that the node is about to stop: it is not ready from here on, while it still serves whatever comes.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
+        self.left.cancel();
     }
 
     /// Ends the workers and cuts uploads that still run (their bytes stay for resumption); awaits every task.

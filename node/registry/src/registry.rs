@@ -43,6 +43,8 @@ pub struct Registry {
     pub(crate) stop: CancellationToken,
     /// Set before the ports close, so that whoever watches the readiness goes elsewhere in time.
     pub(crate) leaving: AtomicBool,
+    /// Cancelled with it: who waits for something for long is told to ask another node.
+    pub(crate) left: CancellationToken,
     /// The sweep of uploads, and the count of the load.
     pub(crate) workers: Mutex<Vec<JoinHandle<()>>>,
 }

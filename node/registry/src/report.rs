@@ -142,6 +142,7 @@ impl Registry {
         if let Err(error) = self.floors.blobs.check_space() {
             warnings.push(format!("this node takes no uploads: {error}"));
         }
+        warnings.extend(self.lost_warning());
         let lags = self.floors.replication.status().lags;
         let links = links(&rows, &status);
         let own = self.load();

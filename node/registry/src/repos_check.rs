@@ -1,0 +1,239 @@
+//! Whether settings make sense in this cluster, judged before they are proposed: what is wrong, with what value, and what
+//! to do. Pure.
+
+use portolan_meta::limits::{POLICY_BOUND_MS, POLICY_COPIES, POLICY_REGIONS};
+use portolan_meta::placement::Topology;
+use portolan_meta::policy::{Policies, Policy, PolicyRow, Prefix, TagReads};
+use portolan_meta::row::NodeRow;
+use std::collections::BTreeMap;
+
+/// Why settings are refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// A region that is not there.
+    #[error("regions: no region is called {region:?}; there are {}", .known.join(", "))]
+    UnknownRegion {
+        /// What was named.
+        region: String,
+        /// The regions that there are.
+        known: Vec<String>,
+    },
+    /// A list of no region, or of too many.
+    #[error("regions: {count} are named; name 1 to {POLICY_REGIONS}, or say \"all\"")]
+    RegionCount {
+        /// How many are named.
+        count: usize,
+    },
+    /// More or fewer copies than can be made.
+    #[error(
+        "copies: {copies} are wanted in each region; 1 to {most} can be made: a copy lies on one full node, and no region \
+         has more than {most}"
+    )]
+    Copies {
+        /// What is wanted.
+        copies: u32,
+        /// The most full nodes of any region.
+        most: u32,
+    },
+    /// An ack that promises nothing.
+    #[error("ack: {regions} regions with {copies} copies each would promise nothing; both must be 1 or more")]
+    AckOfNothing {
+        /// The regions.
+        regions: u32,
+        /// The copies.
+        copies: u32,
+    },
+    /// A push would wait for regions that get no copies.
+    #[error(
+        "ack: pushes {} would wait for {regions} regions, and copies are wanted in {wanted}; lower ack.regions, or let \
+         more regions have copies", below(prefix)
+    )]
+    AckRegions {
+        /// Where it would be so.
+        prefix: Prefix,
+        /// The regions that are waited for.
+        regions: u32,
+        /// The regions that get copies.
+        wanted: u32,
+    },
+    /// A push would wait for copies that nobody makes.
+    #[error(
+        "ack: pushes {} would wait for {copies} copies in a region, and {wanted} are made there; lower ack.copies, or \
+         raise copies", below(prefix)
+    )]
+    AckCopies {
+        /// Where it would be so.
+        prefix: Prefix,
+        /// The copies that are waited for.
+        copies: u32,
+        /// The copies that are made.
+        wanted: u32,
+    },
+    /// The promise of several regions would be hollow: the metadata would die with one.
+    #[error(
+        "ack: {regions} regions were to survive the loss of one, but {voters} of the {of} voters are in {region}, a \
+         majority: without it no push is known any more. Spread the voters over three regions first"
+    )]
+    VotersInOneRegion {
+        /// The regions that are waited for.
+        regions: u32,
+        /// Where the voters are.
+        region: String,
+        /// How many of them.
+        voters: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// A bound of nothing, or of too long.
+    #[error("tag_reads: a bound of {ms} ms; 1 to {POLICY_BOUND_MS} may be, or \"linearizable\"")]
+    Bound {
+        /// The bound.
+        ms: u64,
+    },
+    /// The state machine saw what was not seen here.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A prefix as a person is told of it.
+pub(crate) fn shown_prefix(prefix: &Prefix) -> String {
+    if prefix.as_str().is_empty() { "all repositories".to_owned() } else { format!("{:?}", prefix.as_str()) }
+}
+
+fn below(prefix: &Prefix) -> String {
+    if prefix.as_str().is_empty() { "anywhere".to_owned() } else { format!("to {}", prefix.as_str()) }
+}
+
+/// What a change is judged by.
+pub(crate) struct Ground<'a> {
+    pub(crate) topology: &'a Topology,
+    /// The settings of all prefixes before the change.
+    pub(crate) policies: &'a Policies,
+    pub(crate) voters: &'a [NodeRow],
+}
+
+/// Judges the settings of a prefix, with those that it inherits and those that inherit from it. Gives what is worth a
+/// warning.
+///
+/// # Errors
+/// The first thing that cannot be.
+pub(crate) fn check(ground: &Ground<'_>, prefix: &Prefix, row: &PolicyRow) -> Result<Vec<String>, PolicyError> {
+    alone(ground, row)?;
+    let mut rows: BTreeMap<&Prefix, &PolicyRow> = ground.policies.iter().collect();
+    rows.insert(prefix, row);
+    for below in rows.keys().filter(|other| lies_below(other, prefix)) {
+        together(ground, below, &effective(&rows, below))?;
+    }
+    Ok(warnings(ground, &effective(&rows, prefix), row))
+}
+
+/// What a field has to be, whatever the others are.
+fn alone(ground: &Ground<'_>, row: &PolicyRow) -> Result<(), PolicyError> {
+    let known: Vec<&str> = ground.topology.all_regions().collect();
+    if let Some(named) = row.regions.as_ref().and_then(|regions| regions.named()) {
+        if !(1..=POLICY_REGIONS).contains(&named.len()) {
+            return Err(PolicyError::RegionCount { count: named.len() });
+        }
+        if let Some(region) = named.iter().find(|region| !known.contains(&region.as_str())) {
+            let known = known.into_iter().map(str::to_owned).collect();
+            return Err(PolicyError::UnknownRegion { region: region.clone(), known });
+        }
+    }
+    let most = known.iter().map(|region| full_nodes(ground.topology, region)).max().unwrap_or(1);
+    let most = most.clamp(1, POLICY_COPIES);
+    if let Some(copies) = row.copies.filter(|copies| !(1..=most).contains(copies)) {
+        return Err(PolicyError::Copies { copies, most });
+    }
+    if let Some(ack) = row.ack {
+        if ack.regions == 0 || ack.copies == 0 {
+            return Err(PolicyError::AckOfNothing { regions: ack.regions, copies: ack.copies });
+        }
+        if ack.regions >= 2
+            && let Some((region, voters)) = majority(ground.voters)
+        {
+            let (regions, of) = (ack.regions, ground.voters.len());
+            return Err(PolicyError::VotersInOneRegion { regions, region: region.to_owned(), voters, of });
+        }
+    }
+    match row.tag_reads {
+        Some(TagReads::Bounded { ms }) if !(1..=POLICY_BOUND_MS).contains(&ms) => Err(PolicyError::Bound { ms }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a push could ever be acknowledged.
+fn together(ground: &Ground<'_>, prefix: &Prefix, policy: &Policy) -> Result<(), PolicyError> {
+    let Some(ack) = policy.ack else { return Ok(()) };
+    let wanted = ground.topology.all_regions().filter(|region| policy.regions.want(region)).count();
+    let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+    if ack.regions > wanted {
+        return Err(PolicyError::AckRegions { prefix: prefix.clone(), regions: ack.regions, wanted });
+    }
+    if ack.copies > policy.copies {
+        return Err(PolicyError::AckCopies { prefix: prefix.clone(), copies: ack.copies, wanted: policy.copies });
+    }
+    Ok(())
+}
+
+/// What can be and may surprise.
+fn warnings(ground: &Ground<'_>, policy: &Policy, row: &PolicyRow) -> Vec<String> {
+    let wanted = || ground.topology.all_regions().filter(|region| policy.regions.want(region));
+    let few = |copies: u32| -> Vec<&str> {
+        wanted().filter(|region| full_nodes(ground.topology, region) < copies).collect()
+    };
+    let mut warnings = Vec::new();
+    if let Some(copies) = row.copies.filter(|copies| !few(*copies).is_empty()) {
+        let regions = few(copies).join(", ");
+        warnings.push(format!("fewer than {copies} full nodes in {regions}: as many copies as it has nodes there"));
+    }
+    if let Some(ack) = policy.ack {
+        let able = wanted().count() - few(ack.copies).len();
+        if able < ack.regions as usize {
+            warnings.push(format!(
+                "pushes wait for {} copies in each of {} regions, and {able} have so many full nodes now: until more do, \
+                 every push is answered with ACK_PENDING",
+                ack.copies, ack.regions
+            ));
+        }
+    }
+    warnings
+}
+
+fn full_nodes(topology: &Topology, region: &str) -> u32 {
+    u32::try_from(topology.full_nodes(region)).unwrap_or(u32::MAX)
+}
+
+/// The region in which some majority of the voters lies, with how many.
+fn majority(voters: &[NodeRow]) -> Option<(&str, usize)> {
+    let mut regions: BTreeMap<&str, usize> = BTreeMap::new();
+    for voter in voters {
+        *regions.entry(&voter.region).or_default() += 1;
+    }
+    regions.into_iter().find(|(_, count)| *count > voters.len() / 2)
+}
+
+/// Whether a prefix is another one or lies below it.
+fn lies_below(prefix: &Prefix, above: &Prefix) -> bool {
+    match prefix.as_str().strip_prefix(above.as_str()) {
+        Some(rest) => above.as_str().is_empty() || rest.is_empty() || rest.starts_with('/'),
+        None => false,
+    }
+}
+
+/// What holds for what lies directly below a prefix.
+fn effective(rows: &BTreeMap<&Prefix, &PolicyRow>, prefix: &Prefix) -> Policy {
+    let mut policy = Policy::default();
+    // Prefixes of one name sort by their length.
+    for (_, row) in rows.iter().filter(|(above, _)| lies_below(prefix, above)) {
+        policy.regions = row.regions.clone().unwrap_or(policy.regions);
+        policy.copies = row.copies.unwrap_or(policy.copies);
+        policy.ack = row.ack.or(policy.ack);
+        policy.tag_reads = row.tag_reads.unwrap_or(policy.tag_reads);
+        policy.partition = row.partition.or(policy.partition);
+    }
+    policy
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests;
