@@ -1,24 +1,36 @@
-//! `/api/v1/`: the cluster as data.
+//! `/api/v1/`: the cluster as data, and what is wanted of it.
 
 use crate::call::Call;
 use crate::errors::ApiError;
 use crate::listing::json;
-use crate::openapi;
 use crate::route::RouteError;
+use crate::{images, openapi, repos};
 use axum::body::Body;
 use http::Response;
 use portolan_auth::AdminResource;
 
-pub(crate) fn read(call: &Call, resource: AdminResource) -> Result<Response<Body>, ApiError> {
+/// What every answer here is but the description.
+pub(crate) const JSON: &str = "application/json";
+
+pub(crate) async fn read(call: Call, resource: AdminResource) -> Result<Response<Body>, ApiError> {
     match resource {
-        AdminResource::Cluster => Ok(json(&call.registry.cluster_report()?, "application/json")),
+        AdminResource::Cluster => Ok(json(&call.registry.cluster_report()?, JSON)),
+        AdminResource::Repos => repos::read(call).await,
+        AdminResource::Replication => images::status(call).await,
+        AdminResource::Wait => images::wait(call).await,
+        AdminResource::Rpo => Ok(json(&call.registry.rpo().await?, JSON)),
         AdminResource::OpenApi => Ok(openapi::description()),
     }
 }
 
-/// Nothing can be changed over HTTP yet; the methods are refused only after the caller was.
-pub(crate) fn change(resource: AdminResource) -> Result<Response<Body>, ApiError> {
+/// Any other method than GET and HEAD; those that a resource lacks are refused only after the caller was.
+pub(crate) async fn change(call: Call, resource: AdminResource) -> Result<Response<Body>, ApiError> {
     match resource {
-        AdminResource::Cluster | AdminResource::OpenApi => Err(RouteError::Method { allow: "GET, HEAD" }.into()),
+        AdminResource::Repos => repos::change(call).await,
+        AdminResource::Cluster
+        | AdminResource::Replication
+        | AdminResource::Wait
+        | AdminResource::Rpo
+        | AdminResource::OpenApi => Err(RouteError::Method { allow: "GET, HEAD" }.into()),
     }
 }

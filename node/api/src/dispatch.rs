@@ -124,8 +124,8 @@ async fn handle(action: Action, call: Call) -> Result<Response<Body>, ApiError> 
         Action::AppendUpload { repo, session } => uploads::append(call, repo, &session).await,
         Action::FinishUpload { repo, session } => uploads::finish(call, repo, &session).await,
         Action::CancelUpload { repo, session } => uploads::cancel(call, repo, &session).await,
-        Action::ReadAdmin { resource } => admin::read(&call, resource),
-        Action::ChangeAdmin { resource } => admin::change(resource),
+        Action::ReadAdmin { resource } => admin::read(call, resource).await,
+        Action::ChangeAdmin { resource } => admin::change(call, resource).await,
     }
 }
 

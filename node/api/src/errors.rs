@@ -8,7 +8,7 @@ use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_A
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use portolan_auth::Denied;
 use portolan_oci::{ErrorBody, ErrorCode, ErrorEntry, Invalid};
-use portolan_registry::RegistryError;
+use portolan_registry::{PolicyError, RegistryError};
 use serde_json::{Value, json};
 
 /// Why a request failed.
@@ -31,6 +31,23 @@ pub(crate) enum ApiError {
     Busy {
         /// Of what.
         what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// A part of a query of the admin API is missing or malformed.
+    #[error("the query's {key} {reason}")]
+    Query {
+        /// Which part.
+        key: &'static str,
+        /// What is wrong, and what to give instead.
+        reason: String,
+    },
+    /// A body of the admin API is not what it takes.
+    #[error("the body is not what is taken here: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A body of the admin API is too long.
+    #[error("the body has more than {limit} bytes")]
+    BodyTooLong {
         /// The limit.
         limit: usize,
     },
@@ -100,6 +117,8 @@ fn answer(error: &ApiError) -> Answer {
         },
         ApiError::Invalid(error) => invalid(error),
         ApiError::Busy { .. } => Answer::too_many(),
+        ApiError::Query { .. } | ApiError::Json(_) => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::RequestInvalid),
+        ApiError::BodyTooLong { .. } => Answer::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::RequestInvalid),
         // The status that the specification has for it: the tags stand in the target.
         ApiError::TooManyTags { .. } => Answer::new(StatusCode::URI_TOO_LONG, ErrorCode::TagInvalid),
     }
@@ -143,14 +162,33 @@ fn registry(error: &RegistryError) -> Answer {
         E::Superseded => Answer::new(StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid),
         E::TooManySessions { .. } | E::Busy(_) => Answer::too_many(),
         E::AckPending(_) => Answer::unavailable(ErrorCode::AckPending, RETRY_PUSH),
-        E::NoQuorum | E::NotConfirmed | E::Unreachable(_) | E::OwnerAway(_) | E::Stopping => {
+        E::NoQuorum | E::NotConfirmed | E::Unreachable(_) | E::OwnerAway(_) | E::Unplaceable(_) | E::Stopping => {
             Answer::unavailable(ErrorCode::Unavailable, RETRY_SOON)
         }
+        E::RegionUnknown { .. } => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::RequestInvalid),
+        E::NotWanted { .. } => Answer::new(StatusCode::CONFLICT, ErrorCode::RegionUnwanted),
+        E::Policy(error) => policy(error),
+        E::PolicyUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
         E::StorageFull => Answer::new(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::StorageFull),
         E::Store(_) | E::View(_) | E::Refused(_) | E::Outcome(_) | E::OwnerFailed(_) => {
             Answer::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown)
         }
     }
+}
+
+/// What can never be is the request's fault; what only this cluster cannot keep conflicts with how it is now.
+fn policy(error: &PolicyError) -> Answer {
+    use PolicyError as E;
+    let status = match error {
+        E::RegionCount { .. } | E::AckOfNothing { .. } | E::Bound { .. } => StatusCode::BAD_REQUEST,
+        E::UnknownRegion { .. }
+        | E::Copies { .. }
+        | E::AckRegions { .. }
+        | E::AckCopies { .. }
+        | E::VotersInOneRegion { .. }
+        | E::Refused(_) => StatusCode::CONFLICT,
+    };
+    Answer::new(status, ErrorCode::PolicyInvalid)
 }
 
 /// One entry per digest where a failure is about several; `None` for the others.
@@ -165,6 +203,10 @@ fn details(error: &ApiError) -> Option<Vec<Value>> {
         }
         RegistryError::ListedByIndex(parents) | RegistryError::ReferredTo(parents) => {
             Some(vec![json!({ "referrers": parents })])
+        }
+        RegistryError::RegionUnknown { region, known } => Some(vec![json!({ "region": region, "known": known })]),
+        RegistryError::NotWanted { regions, wanted, .. } => {
+            Some(vec![json!({ "regions": regions, "wanted": wanted })])
         }
         _ => None,
     }

@@ -16,7 +16,7 @@
 //! headers.
 //!
 //! In reading order: `route` and `query`, `dispatch` and `call`, the handlers (`base`, `manifests`, `blobs`, `uploads`,
-//! `listing`, `admin` with `openapi`), `errors`, `body`, `places`, `gate` with `meter` and `span`, `ops`, `serve` with
+//! `listing`, `admin` with `repos`, `images` and `openapi`), `errors`, `body`, `places`, `gate` with `meter` and `span`, `ops`, `serve` with
 //! `activity` and `stall`.
 
 mod activity;
@@ -29,6 +29,7 @@ mod dispatch;
 mod errors;
 mod gate;
 mod headers;
+mod images;
 mod listing;
 mod manifests;
 mod meter;
@@ -36,6 +37,7 @@ mod openapi;
 mod ops;
 mod places;
 mod query;
+mod repos;
 mod route;
 mod serve;
 mod span;

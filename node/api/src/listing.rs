@@ -86,7 +86,8 @@ pub(crate) async fn referrers(call: Call, repo: RepoName, subject: Digest) -> Re
     Ok(response)
 }
 
-fn page(call: &Call) -> Result<Page, ApiError> {
+/// The page that a query asks for.
+pub(crate) fn page(call: &Call) -> Result<Page, ApiError> {
     let limit = call.registry.config().limits.page_entries.max(1);
     Ok(Page::parse(call.query.get("n"), call.query.get("last"), limit)?)
 }

@@ -42,6 +42,8 @@ pub(crate) struct Transfers {
     uploads: Places,
     /// Bodies of blobs on their way to clients.
     pub(crate) downloads: Places,
+    /// Requests that wait for an image to arrive.
+    pub(crate) waits: Places,
     blob_bytes: u64,
 }
 
@@ -50,6 +52,7 @@ impl Transfers {
         Self {
             uploads: Places::new("bodies of uploads", limits.uploads),
             downloads: Places::new("downloads of blobs", limits.downloads),
+            waits: Places::new("waits for images", limits.waits),
             blob_bytes: limits.blob_bytes,
         }
     }

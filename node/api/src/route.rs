@@ -59,7 +59,7 @@ pub(crate) fn registry(method: &Method, rest: &str, query: &Query) -> Result<Act
 /// The request's action below `/api/v1/`.
 pub(crate) fn admin(method: &Method, rest: &str) -> Result<Action, RouteError> {
     let resource = AdminResource::by_path(rest).ok_or(RouteError::NoSuchPath)?;
-    // No resource can be changed yet; who may is decided all the same, so that a stranger learns no more than that.
+    // Which resources have which other methods is told only to those who may use them.
     Ok(if is_read(method) { Action::ReadAdmin { resource } } else { Action::ChangeAdmin { resource } })
 }
 

@@ -5,7 +5,7 @@ use crate::route::RouteError;
 use http_body_util::BodyExt;
 use portolan_auth::Denied;
 use portolan_oci::{ByteRange, ContentRange, Digest, ErrorBody, Reference, RepoName, Tag};
-use portolan_registry::{PendingBlob, RegistryError};
+use portolan_registry::{PendingBlob, PolicyError, RegistryError};
 
 /// A failure, its status, its code, and a header.
 type Case = (ApiError, u16, &'static str, Option<(&'static str, &'static str)>);
@@ -15,6 +15,14 @@ async fn ask(error: ApiError) -> (u16, ErrorBody, http::HeaderMap) {
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     (parts.status.as_u16(), serde_json::from_slice(&bytes).unwrap(), parts.headers)
+}
+
+fn name() -> RepoName {
+    "a".parse().unwrap()
+}
+
+fn policy(error: PolicyError) -> ApiError {
+    RegistryError::Policy(error).into()
 }
 
 #[tokio::test]
@@ -47,6 +55,32 @@ async fn each_failure_has_its_status_code_and_header() {
         (RegistryError::NotConfirmed.into(), 503, "UNAVAILABLE", Some(("retry-after", "2"))),
         (RegistryError::Unreachable(digest).into(), 503, "UNAVAILABLE", Some(("retry-after", "2"))),
         (RegistryError::AckPending(Vec::new()).into(), 503, "ACK_PENDING", Some(("retry-after", "5"))),
+        (
+            RegistryError::RegionUnknown { region: "x".into(), known: vec!["eu".into()] }.into(),
+            400,
+            "REQUEST_INVALID",
+            None,
+        ),
+        (
+            RegistryError::NotWanted { repo: name(), regions: vec!["us".into()], wanted: Vec::new() }.into(),
+            409,
+            "REGION_UNWANTED",
+            None,
+        ),
+        (RegistryError::PolicyUnknown(String::new().try_into().unwrap()).into(), 404, "NAME_UNKNOWN", None),
+        (policy(PolicyError::RegionCount { count: 0 }), 400, "POLICY_INVALID", None),
+        (policy(PolicyError::AckOfNothing { regions: 0, copies: 1 }), 400, "POLICY_INVALID", None),
+        (policy(PolicyError::Bound { ms: 0 }), 400, "POLICY_INVALID", None),
+        (policy(PolicyError::Copies { copies: 9, most: 2 }), 409, "POLICY_INVALID", None),
+        (
+            policy(PolicyError::UnknownRegion { region: "x".into(), known: Vec::new() }),
+            409,
+            "POLICY_INVALID",
+            None,
+        ),
+        (ApiError::Query { key: "image", reason: "is missing".into() }, 400, "REQUEST_INVALID", None),
+        (serde_json::from_str::<u8>("{").unwrap_err().into(), 400, "REQUEST_INVALID", None),
+        (ApiError::BodyTooLong { limit: 1 }, 413, "REQUEST_INVALID", None),
         (RegistryError::StorageFull.into(), 507, "STORAGE_FULL", None),
         (RegistryError::Outcome("X").into(), 500, "UNKNOWN", None),
         (RouteError::NoSuchPath.into(), 404, "UNSUPPORTED", None),

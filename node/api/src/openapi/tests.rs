@@ -5,7 +5,12 @@ use super::DESCRIPTION;
 use crate::route;
 use http::Method;
 use portolan_auth::{Action, AdminResource};
-use portolan_registry::{ClusterReport, LagReport, LinkReport, LoadReport, NodeReport};
+use portolan_oci::Digest;
+use portolan_registry::{
+    ClusterReport, DamagedImage, HealthReport, HealthState, ImageRegion, ImageReport, LagReport, LinkReport, LoadReport,
+    NodeReport, OrderReport, PrefixReport, RegionLinkReport, RegionRpo, RepoReport, RepoSettings, ReposReport, RpoReport,
+    SettingsChange, SettingsFrom,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -30,6 +35,7 @@ fn report(full: bool) -> ClusterReport {
         last_seen_ms: full.then_some(0),
         version: "1".to_owned(),
         load: full.then_some(load),
+        health: HealthReport { state: HealthState::Ok, phi: full.then_some(9.3), ejected_ms: full.then_some(1) },
     };
     let lag = LagReport { from: "eu".to_owned(), to: "us".to_owned(), blobs: 1, bytes: 2, age_ms: 3 };
     ClusterReport {
@@ -41,6 +47,8 @@ fn report(full: bool) -> ClusterReport {
         nodes: vec![node],
         lags: vec![lag],
         links: vec![LinkReport { from: 1, to: 2, rtt_ms: full.then_some(0.5) }],
+        region_links: vec![RegionLinkReport { from: "eu".to_owned(), to: "us".to_owned(), rtt_ms: full.then_some(0.5) }],
+        orders: vec![OrderReport { region: "eu".to_owned(), nodes: vec![1] }],
         warnings: vec!["beware".to_owned()],
     }
 }
@@ -58,8 +66,13 @@ fn compare(root: &Value, schema: &Value, answer: &Value, path: &str, wrong: &mut
     let schema = resolved(root, schema);
     if let Some(choices) = schema["anyOf"].as_array() {
         let fits = |choice: &&Value| types(resolved(root, choice)).contains(kind(answer));
-        match choices.iter().find(fits) {
-            Some(choice) => compare(root, choice, answer, path, wrong),
+        let tried = choices.iter().filter(fits).map(|choice| {
+            let mut wrong = Vec::new();
+            compare(root, choice, answer, path, &mut wrong);
+            wrong
+        });
+        match tried.min_by_key(Vec::len) {
+            Some(least) => wrong.extend(least),
             None => wrong.push(format!("{path} is none of its choices")),
         }
         return;
@@ -114,10 +127,123 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn differences(root: &Value, answer: &Value) -> Vec<String> {
+/// Where an answer is not as the schema of that name says.
+fn differences_from(root: &Value, schema: &str, answer: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
-    compare(root, &root["components"]["schemas"]["Cluster"], answer, "cluster", &mut wrong);
+    compare(root, &root["components"]["schemas"][schema], answer, &schema.to_lowercase(), &mut wrong);
     wrong
+}
+
+fn differences(root: &Value, answer: &Value) -> Vec<String> {
+    differences_from(root, "Cluster", answer)
+}
+
+/// Settings with something in every field, in one of the two ways that some have, or with nothing in any.
+fn settings(full: bool, other: bool) -> RepoSettings {
+    let value = match (full, other) {
+        (false, _) => json!({}),
+        (true, false) => json!({"regions": {"only": ["eu"]}, "copies": 2, "ack": {"regions": 2, "copies": 1},
+            "tag_reads": {"bounded_ms": 5}, "partition": "fail"}),
+        (true, true) => json!({"regions": {"never_outside": ["eu"]}, "copies": 1, "ack": null,
+            "tag_reads": "linearizable", "partition": "serve-stale"}),
+    };
+    serde_json::from_value(value).unwrap()
+}
+
+fn repos(full: bool, other: bool) -> ReposReport {
+    let prefix = || full.then(|| "team".to_owned().try_into().unwrap());
+    let from = SettingsFrom {
+        regions: prefix(),
+        copies: prefix(),
+        ack: prefix(),
+        tag_reads: prefix(),
+        partition: prefix(),
+    };
+    let settings = || settings(full, other);
+    ReposReport {
+        prefixes: vec![PrefixReport { prefix: String::new().try_into().unwrap(), settings: settings() }],
+        repositories: vec![RepoReport { name: "a".parse().unwrap(), known: true, settings: settings(), from }],
+        next: full.then(|| "a".to_owned()),
+    }
+}
+
+fn image(full: bool) -> ImageReport {
+    let digest = Digest::sha256_of(b"x");
+    let region = ImageRegion {
+        region: "eu".to_owned(),
+        copies: 1,
+        done: false,
+        blobs: 1,
+        bytes: 1,
+        missing_bytes: 1,
+        received_bytes: 1,
+        bytes_per_second: 1,
+        eta_ms: full.then_some(1),
+        sources: vec!["a".to_owned()],
+    };
+    ImageReport {
+        repository: "a".to_owned(),
+        reference: "t".to_owned(),
+        digest,
+        manifests: 1,
+        blobs: 1,
+        bytes: 1,
+        done: false,
+        lost_blobs: 1,
+        lost: vec![digest],
+        regions: vec![region],
+    }
+}
+
+fn rpo(full: bool) -> RpoReport {
+    let region = RegionRpo {
+        region: "eu".to_owned(),
+        blobs: 1,
+        bytes: 1,
+        oldest_ms: full.then_some(1),
+        images: vec!["a:t".to_owned()],
+        more_images: 1,
+        all_named: true,
+    };
+    let damaged = vec![DamagedImage { image: "a:t".to_owned(), digest: Digest::sha256_of(b"x") }];
+    RpoReport { regions: vec![region], damaged_blobs: 1, damaged, incomplete: false }
+}
+
+#[test]
+fn every_answer_is_described_field_by_field() {
+    let root = description();
+    let change = |full| SettingsChange {
+        prefix: "a".to_owned().try_into().unwrap(),
+        before: settings(!full, false),
+        settings: settings(full, true),
+        warnings: vec!["beware".to_owned()],
+    };
+    for full in [true, false] {
+        let answers = [
+            ("Repos", serde_json::to_value(repos(full, false)).unwrap()),
+            ("Repos", serde_json::to_value(repos(full, true)).unwrap()),
+            ("SettingsChange", serde_json::to_value(change(full)).unwrap()),
+            ("Image", serde_json::to_value(image(full)).unwrap()),
+            ("Rpo", serde_json::to_value(rpo(full)).unwrap()),
+        ];
+        for (schema, answer) in answers {
+            assert_eq!(differences_from(&root, schema, &answer), [""; 0], "{answer}");
+        }
+    }
+    let mut answer = serde_json::to_value(repos(true, false)).unwrap();
+    answer["prefixes"][0]["settings"]["regions"] = json!({"everywhere": []});
+    assert_eq!(differences_from(&root, "Repos", &answer).len(), 2, "one too many and one too few");
+}
+
+#[test]
+fn what_may_be_sent_is_what_is_taken() {
+    let root = description();
+    let wanted = &root["components"]["schemas"]["SettingsWanted"];
+    let taken = serde_json::to_value(RepoSettings::default()).unwrap();
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(&wanted["properties"]), names(&taken));
+    assert!(serde_json::from_value::<RepoSettings>(wanted["example"].clone()).is_ok());
+    assert!(serde_json::from_value::<RepoSettings>(json!({"region": "all"})).is_err());
 }
 
 #[test]
@@ -160,6 +286,18 @@ fn roles_and_states_are_described_by_all_their_names() {
     };
     assert_eq!(described("role"), names(&report.nodes[0].role));
     assert_eq!(described("state"), names(&report.nodes[0].state));
+    let states: BTreeSet<String> =
+        serde_json::from_value(root["components"]["schemas"]["Health"]["properties"]["state"]["enum"].clone()).unwrap();
+    let known = [
+        HealthState::Ok,
+        HealthState::Suspect,
+        HealthState::Gone,
+        HealthState::NotReady,
+        HealthState::Returning,
+        HealthState::Ejected,
+    ];
+    let known = known.map(|state| serde_json::to_value(state).unwrap().as_str().unwrap().to_owned());
+    assert_eq!(states, known.into());
 }
 
 #[test]
@@ -172,7 +310,8 @@ fn each_resource_is_described_and_nothing_else() {
     for (path, item) in paths {
         let beside = |name: &&String| name.starts_with("x-") || *name == "parameters";
         let methods: Vec<&String> = item.as_object().unwrap().keys().filter(|name| !beside(name)).collect();
-        assert_eq!(methods, ["get", "head"], "{path}");
+        let want: &[&str] = if path == "/api/v1/repos" { &["delete", "get", "head", "put"] } else { &["get", "head"] };
+        assert_eq!(methods, want, "{path}");
         for method in [Method::GET, Method::HEAD] {
             let action = route::admin(&method, path.trim_start_matches("/api/v1/")).unwrap();
             assert!(matches!(action, Action::ReadAdmin { .. }), "{method} {path}");

@@ -1,0 +1,71 @@
+//! What is wanted for repositories, by prefix.
+
+use crate::admin::JSON;
+use crate::call::Call;
+use crate::errors::ApiError;
+use crate::headers;
+use crate::listing::{json, page};
+use crate::query::encode;
+use crate::route::RouteError;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Method, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use portolan_registry::{BodyError, Prefix, RegistryError, RepoSettings};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The longest body: settings are a few lines.
+const BODY_BYTES: usize = 64 * 1024;
+
+/// `GET /api/v1/repos`: all prefixes and a page of repositories; `?name=` one repository, else `?prefix=` one prefix.
+pub(crate) async fn read(call: Call) -> Result<Response<Body>, ApiError> {
+    // Each part is judged, whether or not it counts beside the others.
+    let page = page(&call)?;
+    let last = page.last.as_deref().map(str::parse).transpose()?;
+    let name = call.query.get("name").map(str::parse).transpose()?;
+    let prefix = call.query.get("prefix").map(Prefix::parse).transpose()?;
+    let answer = match (name, prefix) {
+        (Some(name), _) => call.registry.repo_settings(&name).await?,
+        (None, Some(prefix)) => call.registry.prefix_settings(&prefix).await?,
+        (None, None) => call.registry.repos(Some(page.n.get()), last.as_ref()).await?,
+    };
+    let mut response = json(&answer.report, JSON);
+    if let Some(next) = &answer.report.next {
+        let n = call.query.get("n").map(|n| format!("n={}&", encode(n))).unwrap_or_default();
+        headers::next_page(response.headers_mut(), &format!("/api/v1/repos?{n}last={}", encode(next)));
+    }
+    headers::stale(response.headers_mut(), answer.stale);
+    Ok(response)
+}
+
+/// `PUT` and `DELETE` of `/api/v1/repos?prefix=`: what is set there from now on.
+pub(crate) async fn change(call: Call) -> Result<Response<Body>, ApiError> {
+    let method = call.parts.method.clone();
+    if method != Method::PUT && method != Method::DELETE {
+        return Err(RouteError::Method { allow: "GET, HEAD, PUT, DELETE" }.into());
+    }
+    let missing = || ApiError::Query {
+        key: "prefix",
+        reason: "is missing: give the beginning of repository names, or nothing after prefix= for all".to_owned(),
+    };
+    let prefix = Prefix::parse(call.query.get("prefix").ok_or_else(missing)?)?;
+    let change = if method == Method::PUT {
+        let settings = settings(call.body, call.registry.config().uploads.idle_timeout_ms).await?;
+        call.registry.set_repos(&prefix, settings).await?
+    } else {
+        call.registry.clear_repos(&prefix).await?
+    };
+    Ok(json(&change, JSON))
+}
+
+async fn settings(body: Body, idle_ms: u64) -> Result<RepoSettings, ApiError> {
+    let whole = timeout(Duration::from_millis(idle_ms), Limited::new(body, BODY_BYTES).collect()).await;
+    let bytes: Bytes = match whole {
+        Ok(Ok(whole)) => whole.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(ApiError::BodyTooLong { limit: BODY_BYTES }),
+        Ok(Err(error)) => return Err(RegistryError::from(BodyError(error)).into()),
+        Err(_) => return Err(RegistryError::Idle { idle_ms }.into()),
+    };
+    Ok(serde_json::from_slice(&bytes)?)
+}
