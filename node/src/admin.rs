@@ -6,10 +6,16 @@ use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The file in the data folder.
 const FILE: &str = "admin.token";
+/// Where a node's configuration usually is.
+const CONFIG: &str = "/etc/portolan/portolan.toml";
+/// Where it usually keeps its data.
+const USUAL: &str = "/var/lib/portolan";
+/// Where `portolan dev` keeps the folders of its nodes.
+const DEV: &str = "portolan-dev";
 /// How many random bytes a token has.
 const BYTES: usize = 32;
 
@@ -38,6 +44,22 @@ pub(crate) fn token(data_dir: &Path) -> Result<String, Failure> {
     let mut file = options.open(&path).map_err(Failure::file(&path))?;
     file.write_all(token.as_bytes()).and_then(|()| file.sync_all()).map_err(Failure::file(&path))?;
     Ok(token)
+}
+
+/// The folders on this machine in which the token of a node may lie: what the environment and the usual configuration
+/// say, the usual folder, and that of a cluster of `portolan dev`.
+pub(crate) fn candidates(node: &str) -> Vec<PathBuf> {
+    let configured = std::fs::read_to_string(CONFIG).ok().and_then(|text| {
+        let config: toml::Table = toml::from_str(&text).ok()?;
+        Some(PathBuf::from(config.get("node")?.get("data_dir")?.as_str()?))
+    });
+    let folders = [
+        std::env::var_os("PORTOLAN_NODE_DATA_DIR").map(PathBuf::from),
+        configured,
+        Some(PathBuf::from(USUAL)),
+        (!node.is_empty()).then(|| Path::new(DEV).join(node)),
+    ];
+    folders.into_iter().flatten().map(|folder| folder.join(FILE)).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use portolan_meta::policy::PartitionContract;
+use portolan_registry::TagReads;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +27,14 @@ pub(crate) enum Command {
     Cluster(ClusterCommand),
     /// Watch a cluster live: regions, nodes, lag, rates, leader, links
     Top(TopArgs),
+    /// Say what is wanted for repositories: regions, copies, acks, how fresh tags are
+    #[command(subcommand)]
+    Repo(RepoCommand),
+    /// See where an image is, and wait until it is where it is needed
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Show what would be lost with each region if it died now
+    Rpo(RpoArgs),
 }
 
 /// Arguments of `portolan serve`.
@@ -114,20 +124,205 @@ pub(crate) struct TopArgs {
     pub(crate) json: bool,
 }
 
-/// The shortest and the longest pause between two questions.
-const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+/// Commands about repositories.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RepoCommand {
+    /// List the prefixes that have settings, and the repositories with what holds for them
+    Ls(RepoLsArgs),
+    /// Show what holds for a repository, and from which prefix each setting comes
+    Show(RepoShowArgs),
+    /// Change settings of a prefix; those that are not named stay as they are
+    Set(Box<RepoSetArgs>),
+}
 
-/// A pause between two questions: a number with `ms`, `s` or `m`.
-fn interval(text: &str) -> Result<Duration, String> {
+/// Arguments of `portolan repo ls`.
+#[derive(Debug, Args)]
+pub(crate) struct RepoLsArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `portolan repo show`.
+#[derive(Debug, Args)]
+pub(crate) struct RepoShowArgs {
+    /// The repository; it need not exist yet
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `portolan repo set`.
+#[derive(Debug, Args)]
+#[command(after_help = REPO_SET_HELP)]
+pub(crate) struct RepoSetArgs {
+    /// The beginning of repository names, in whole components: team/prod holds for team/prod and team/prod/app. Give ""
+    /// for all repositories
+    #[arg(value_name = "PREFIX")]
+    pub(crate) prefix: String,
+    /// Where copies lie: all, or a list. Elsewhere bytes are streamed, and kept for a while
+    #[arg(long, value_name = "all|A,B", conflicts_with = "never_outside")]
+    pub(crate) regions: Option<String>,
+    /// Where copies lie, and nowhere else: elsewhere bytes are streamed and never stored
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) never_outside: Vec<String>,
+    /// How many copies each of these regions has
+    #[arg(long, value_name = "N")]
+    pub(crate) copies: Option<u32>,
+    /// In how many regions a push must be durable before it is acknowledged
+    #[arg(long, value_name = "N")]
+    pub(crate) ack_regions: Option<u32>,
+    /// On how many nodes in each of them
+    #[arg(long, value_name = "N")]
+    pub(crate) ack_copies: Option<u32>,
+    /// How fresh tags and lists are: linearizable, or bounded:2s
+    #[arg(long, value_name = "HOW", value_parser = tag_reads)]
+    pub(crate) tag_reads: Option<TagReads>,
+    /// What tags get while there is no leader: the last known answer, or an error
+    #[arg(long, value_name = "serve-stale|fail", value_parser = partition)]
+    pub(crate) without_leader: Option<PartitionContract>,
+    /// Forget a setting of this prefix, so that it is inherited again
+    #[arg(long, value_name = "SETTING", value_enum)]
+    pub(crate) inherit: Vec<Setting>,
+    /// The admin token of the node that is asked; without it, the token is looked for on this machine
+    #[arg(long, value_name = "FILE", env = "PORTOLAN_ADMIN_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const REPO_SET_HELP: &str = "\
+Changes need the admin token of the node that is asked: admin.token in its data folder. On the node's own machine it is
+found by itself: in the folder of PORTOLAN_NODE_DATA_DIR, of /etc/portolan/portolan.toml, in /var/lib/portolan, or in
+./portolan-dev/NAME.";
+
+/// A setting of a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Setting {
+    /// Where copies lie.
+    Regions,
+    /// How many.
+    Copies,
+    /// What a push waits for.
+    Ack,
+    /// How fresh tags are.
+    TagReads,
+    /// What they get without a leader.
+    WithoutLeader,
+}
+
+/// Commands about images.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Show where an image is, region by region, with its signatures and SBOMs
+    Status(ImageStatusArgs),
+    /// Wait until an image is durable in regions; exit 1 when it is not in time
+    Wait(ImageWaitArgs),
+}
+
+/// Which image, and whom to ask about it.
+#[derive(Debug, Args)]
+pub(crate) struct ImageArgs {
+    /// repository:tag or repository@sha256:DIGEST; with a registry's host before it, that is asked unless --server says
+    /// otherwise
+    #[arg(value_name = "REF")]
+    pub(crate) image: String,
+    /// Any node's registry address: HOST:PORT, http://HOST:PORT or https://HOST:PORT [default: the host of REF, else
+    /// 127.0.0.1:5000]
+    #[arg(long, value_name = "ADDRESS", env = "PORTOLAN_SERVER")]
+    pub(crate) server: Option<String>,
+    /// Whom to trust at an https:// address (PEM); without it, whom this machine trusts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `portolan image status`.
+#[derive(Debug, Args)]
+pub(crate) struct ImageStatusArgs {
+    #[command(flatten)]
+    pub(crate) image: ImageArgs,
+    /// Show it again and again until every region that shall have it has it: bars on a terminal, else lines
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+/// Arguments of `portolan image wait`.
+#[derive(Debug, Args)]
+pub(crate) struct ImageWaitArgs {
+    #[command(flatten)]
+    pub(crate) image: ImageArgs,
+    /// Where it must be durable; without it, everywhere its repository wants it
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) regions: Vec<String>,
+    /// How long to wait: 500ms, 60s, 10m, 2h
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// Arguments of `portolan rpo`.
+#[derive(Debug, Args)]
+pub(crate) struct RpoArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How fresh tags are, as it is written on the command line.
+fn tag_reads(text: &str) -> Result<TagReads, String> {
+    let wrong = || "give linearizable, or bounded: and a time, as bounded:2s".to_owned();
+    match text.split_once(':') {
+        None if text == "linearizable" => Ok(TagReads::Linearizable),
+        Some(("bounded", bound)) => {
+            let bound = duration(bound).map_err(|_| wrong())?;
+            Ok(TagReads::BoundedMs(u64::try_from(bound.as_millis()).unwrap_or(u64::MAX)))
+        }
+        _ => Err(wrong()),
+    }
+}
+
+fn partition(text: &str) -> Result<PartitionContract, String> {
+    match text {
+        "serve-stale" => Ok(PartitionContract::ServeStale),
+        "fail" => Ok(PartitionContract::Fail),
+        _ => Err("give serve-stale or fail".to_owned()),
+    }
+}
+
+/// A time: a whole number with `ms`, `s`, `m` or `h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "give a whole number with ms, s, m or h".to_owned();
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..digits].parse().map_err(|_| "give a whole number with ms, s or m".to_owned())?;
+    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
     let unit_ms = match &text[digits..] {
         "ms" => 1,
         "s" => 1_000,
         "m" => 60_000,
-        _ => return Err("give a whole number with ms, s or m".to_owned()),
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
     };
-    let interval = Duration::from_millis(number.saturating_mul(unit_ms));
+    Ok(Duration::from_millis(number.saturating_mul(unit_ms)))
+}
+
+/// The shortest and the longest pause between two questions.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+
+/// A pause between two questions.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text).map_err(|_| "give a whole number with ms, s or m".to_owned())?;
     if INTERVALS.contains(&interval) { Ok(interval) } else { Err("give 100ms to 60m".to_owned()) }
 }
 
@@ -146,9 +341,12 @@ pub(crate) struct ServerArgs {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
 
-    use super::{Cli, Command, DevArgs, interval};
+    use super::{Cli, Command, DevArgs, ImageCommand, interval, tag_reads};
     use clap::{CommandFactory, Parser};
+    use portolan_registry::TagReads;
     use std::time::Duration;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
 
     fn dev(words: &[&str]) -> DevArgs {
         let words = ["portolan", "dev"].iter().chain(words);
@@ -197,6 +395,33 @@ mod tests {
     }
 
     #[test]
+    fn tag_reads_are_linearizable_or_bounded_by_a_time() {
+        for (text, want) in [
+            ("linearizable", Some(TagReads::Linearizable)),
+            ("bounded:2s", Some(TagReads::BoundedMs(2_000))),
+            ("bounded:250ms", Some(TagReads::BoundedMs(250))),
+            ("bounded:1h", Some(TagReads::BoundedMs(3_600_000))),
+            ("bounded", None),
+            ("bounded:", None),
+            ("bounded:2", None),
+            ("stale", None),
+            ("", None),
+        ] {
+            assert_eq!(tag_reads(text).ok(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_waited_for_in_a_list_of_regions() {
+        let words = ["portolan", "image", "wait", "app:v1", "--regions", "eu,us", "--timeout", "2h"];
+        let Command::Image(ImageCommand::Wait(args)) = Cli::try_parse_from(words).unwrap().command else {
+            panic!("not image wait");
+        };
+        assert_eq!((args.regions.as_slice(), args.timeout), (&["eu", "us"].map(str::to_owned)[..], 2 * HOUR));
+        assert_eq!((args.image.image.as_str(), args.image.json), ("app:v1", false));
+    }
+
+    #[test]
     fn wrong_usage_is_refused_with_exit_2() {
         for words in [
             &["portolan"][..],
@@ -208,6 +433,15 @@ mod tests {
             &["portolan", "cluster"],
             &["portolan", "cluster", "status", "--jsn"],
             &["portolan", "top", "--interval", "1"],
+            &["portolan", "repo"],
+            &["portolan", "repo", "set"],
+            &["portolan", "repo", "set", "a", "--copies", "many"],
+            &["portolan", "repo", "set", "a", "--regions", "eu", "--never-outside", "eu"],
+            &["portolan", "repo", "set", "a", "--without-leader", "guess"],
+            &["portolan", "repo", "set", "a", "--inherit", "everything"],
+            &["portolan", "repo", "show"],
+            &["portolan", "image", "status"],
+            &["portolan", "image", "wait", "a", "--timeout", "60"],
         ] {
             let error = Cli::try_parse_from(words).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{words:?}");

@@ -1,14 +1,14 @@
 //! The HTTP client of the command line: one node's public address is enough.
 
 use crate::answer::ClusterAnswer;
+use crate::ask::{Answered, Ask, TIMEOUT};
 use crate::https::Https;
+use portolan_oci::ErrorBody;
 use reqwest::Url;
+use serde::de::DeserializeOwned;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// How long a question to a node may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a node's answer is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,18 @@ pub(crate) enum ClientError {
         status: u16,
         /// What it said, cut to a line's length.
         body: String,
+    },
+    /// It was refused, with words for a person.
+    #[error("{server} refuses it: {message} ({code})")]
+    Refused {
+        /// Where.
+        server: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it said.
+        message: String,
+        /// For programs.
+        code: String,
     },
     /// Something else than a node answered.
     #[error("{server} is no node of a cluster, or of another version: its answer does not read: {source}")]
@@ -124,7 +136,8 @@ impl Client {
                 source,
             })?)
         } else {
-            let http = http_client(TIMEOUT);
+            // Each question has its own time.
+            let http = reqwest::Client::builder().no_proxy().connect_timeout(TIMEOUT).build();
             Transport::Plain {
                 http: http.map_err(|source| ClientError::Unreachable { server: server.clone(), source })?,
                 base,
@@ -133,32 +146,87 @@ impl Client {
         Ok(Self { transport, server })
     }
 
-    /// The text of a GET's 200.
+    /// Who is asked, as it was given.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The host and port that is asked.
+    pub(crate) fn host(&self) -> (String, u16) {
+        match &self.transport {
+            Transport::Plain { base, .. } => {
+                let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
+                (host.to_owned(), base.port_or_known_default().unwrap_or(80))
+            }
+            Transport::Tls(https) => https.address(),
+        }
+    }
+
+    /// Whatever is answered, within a time.
     ///
     /// # Errors
-    /// When nobody answers, or with an error.
-    pub(crate) async fn get(&self, path: &str) -> Result<String, ClientError> {
+    /// When nobody answers in time.
+    pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Answered, ClientError> {
         let server = || self.server.clone();
         let (status, body) = match &self.transport {
             Transport::Plain { http, base } => {
                 let unreachable = |source| ClientError::Unreachable { server: server(), source };
-                let mut url = base.clone();
-                url.set_path(path);
-                let answer = http.get(url).send().await.map_err(unreachable)?;
+                let Ok(url) = base.join(ask.target) else { return Err(ClientError::Address { server: server() }) };
+                let mut request = http.request(ask.method, url).timeout(ask.within);
+                if let Some(token) = ask.token {
+                    request = request.bearer_auth(token);
+                }
+                if let Some(body) = ask.body {
+                    request = request.header("Content-Type", "application/json").body(body);
+                }
+                let answer = request.send().await.map_err(unreachable)?;
                 (answer.status().as_u16(), answer.text().await.map_err(unreachable)?)
             }
             Transport::Tls(https) => {
                 let wrong = |source| ClientError::Tls { server: server(), path: https.authorities.clone(), source };
-                match tokio::time::timeout(TIMEOUT, https.get(path)).await {
+                match tokio::time::timeout(ask.within, https.send(&ask)).await {
                     Ok(answer) => answer.map_err(wrong)?,
                     Err(late) => return Err(wrong(late.into())),
                 }
             }
         };
-        if status == 200 {
-            Ok(body)
-        } else {
-            Err(ClientError::Status { server: server(), status, body: one_line(&body) })
+        Ok(Answered { status, body })
+    }
+
+    /// The text of a GET's 200.
+    ///
+    /// # Errors
+    /// When nobody answers, or with an error.
+    pub(crate) async fn get(&self, target: &str) -> Result<String, ClientError> {
+        let answered = self.ask(Ask::get(target)).await?;
+        if answered.status == 200 { Ok(answered.body) } else { Err(self.refused(&answered)) }
+    }
+
+    /// What a GET's 200 says, and the JSON it was read from.
+    ///
+    /// # Errors
+    /// When nobody answers, or with something else.
+    pub(crate) async fn read<T: DeserializeOwned>(&self, target: &str) -> Result<(T, String), ClientError> {
+        let text = self.get(target).await?;
+        Ok((self.parse(&text)?, text))
+    }
+
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// When it is another.
+    pub(crate) fn parse<T: DeserializeOwned>(&self, text: &str) -> Result<T, ClientError> {
+        serde_json::from_str(text).map_err(|source| ClientError::Unreadable { server: self.server.clone(), source })
+    }
+
+    /// The error that an answer with another status is.
+    pub(crate) fn refused(&self, answered: &Answered) -> ClientError {
+        let (server, status) = (self.server.clone(), answered.status);
+        match serde_json::from_str::<ErrorBody>(&answered.body).ok().and_then(|body| body.errors.into_iter().next()) {
+            Some(entry) if !entry.message.is_empty() => {
+                ClientError::Refused { server, status, message: entry.message, code: entry.code.to_string() }
+            }
+            _ => ClientError::Status { server, status, body: one_line(&answered.body) },
         }
     }
 
@@ -167,10 +235,7 @@ impl Client {
     /// # Errors
     /// When nobody answers, or with something else.
     pub(crate) async fn cluster(&self) -> Result<(ClusterAnswer, String), ClientError> {
-        let text = self.get("/api/v1/cluster").await?;
-        let answer = serde_json::from_str(&text)
-            .map_err(|source| ClientError::Unreadable { server: self.server.clone(), source })?;
-        Ok((answer, text))
+        self.read("/api/v1/cluster").await
     }
 }
 

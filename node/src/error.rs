@@ -167,6 +167,27 @@ pub(crate) enum Failure {
     /// The server did not answer as it should.
     #[error("{0}")]
     Client(#[from] crate::client::ClientError),
+    /// An image is not where it was waited for.
+    #[error("{image} is not durable in {} after {} s", .regions.join(", "), .after.as_secs_f32())]
+    NotDurable {
+        /// The image.
+        image: String,
+        /// The regions that lack something of it.
+        regions: Vec<String>,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// A change needs the admin token, and none was found.
+    #[error(
+        "this needs the admin token of the node at {server}: run it on that machine as the user who runs the node, or \
+         give --token-file with admin.token of its data folder{}", tried(.looked)
+    )]
+    NoToken {
+        /// Who was asked.
+        server: String,
+        /// The files that were looked for and cannot be read.
+        looked: Vec<String>,
+    },
     /// Output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -228,6 +249,25 @@ pub(crate) enum UsageError {
     /// The demo needs regions that can be lost.
     #[error("--demo kills the first region: it needs at least three regions with a voter each")]
     DemoRegions,
+    /// Nothing to change.
+    #[error("nothing is to be set: name a setting, for example --regions all; `portolan repo show` shows what holds")]
+    NothingToSet,
+    /// Both at once.
+    #[error("--{0} is to be set and to be inherited")]
+    SetAndInherited(&'static str),
+    /// Half of an ack.
+    #[error(
+        "--ack-regions and --ack-copies belong together: nothing is set for the other here yet, so give both"
+    )]
+    HalfAnAck,
+    /// What names no image.
+    #[error("{reference:?} names no image: {reason}")]
+    ImageRef {
+        /// What was given.
+        reference: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Nothing to draw on.
     #[error(
         "portolan top draws on a terminal, and standard output is none: give --once for a text or --json for lines"
@@ -295,6 +335,8 @@ impl Failure {
             | Self::Process { .. }
             | Self::Certificates(_)
             | Self::Client(_)
+            | Self::NotDurable { .. }
+            | Self::NoToken { .. }
             | Self::Output(_)
             | Self::Demo { .. } => ExitCode::FAILURE,
         }
@@ -314,6 +356,11 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = source.source();
     }
     text
+}
+
+/// Files that were of no use, in a message.
+fn tried(files: &[String]) -> String {
+    if files.is_empty() { String::new() } else { format!(" (looked for {})", files.join(", ")) }
 }
 
 /// Several messages below each other.

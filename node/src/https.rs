@@ -1,7 +1,8 @@
-//! GET over TLS for the command line. The demo's and the scripts' client speaks plain HTTP only: its TLS would bring a
+//! Requests over TLS for the command line. The demo's and the scripts' client speaks plain HTTP only: its TLS would bring a
 //! second set of certificates and verifiers into every binary that uses it.
 
-use http_body_util::{BodyExt, Empty, Limited};
+use crate::ask::Ask;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Request, header};
@@ -53,18 +54,31 @@ impl Https {
         }
     }
 
-    /// The status and the text of a GET.
+    /// The host and port that is asked.
+    pub(crate) fn address(&self) -> (String, u16) {
+        (self.host.clone(), self.port)
+    }
+
+    /// The status and the text of an answer.
     ///
     /// # Errors
     /// When the server does not answer, or is not to be trusted.
-    pub(crate) async fn get(&self, path: &str) -> io::Result<(u16, String)> {
+    pub(crate) async fn send(&self, ask: &Ask<'_>) -> io::Result<(u16, String)> {
         let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
         let tls = self.tls.connect(self.name.clone(), tcp).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await.map_err(io::Error::other)?;
-        let request = Request::get(path)
-            .header(header::HOST, format!("{}:{}", self.host, self.port))
-            .body(Empty::<Bytes>::new())
-            .map_err(io::Error::other)?;
+        let mut request = Request::builder()
+            .method(ask.method.clone())
+            .uri(ask.target)
+            .header(header::HOST, format!("{}:{}", self.host, self.port));
+        if let Some(token) = ask.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if ask.body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = Full::new(Bytes::from(ask.body.clone().unwrap_or_default()));
+        let request = request.body(body).map_err(io::Error::other)?;
         let answer = async {
             let answer = sender.send_request(request).await.map_err(io::Error::other)?;
             let status = answer.status().as_u16();

@@ -5,6 +5,7 @@
 
 mod admin;
 mod answer;
+mod ask;
 mod assembly;
 mod boot;
 mod bootstrap;
@@ -27,7 +28,7 @@ mod telemetry;
 
 use anyhow::Context;
 use clap::Parser;
-use cli::{Cli, ClusterCommand, Command};
+use cli::{Cli, ClusterCommand, Command, ImageCommand, RepoCommand};
 use error::Failure;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -56,6 +57,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Dev(args) => commands::dev::run(&args).await,
             Command::Top(args) => commands::top::run(&args).await,
             Command::Cluster(ClusterCommand::Status(args)) => commands::cluster::status(&args).await,
+            Command::Repo(RepoCommand::Ls(args)) => commands::repo::ls(&args).await,
+            Command::Repo(RepoCommand::Show(args)) => commands::repo::show(&args).await,
+            Command::Repo(RepoCommand::Set(args)) => commands::repo::set(&args).await,
+            Command::Image(ImageCommand::Status(args)) => commands::image::status(&args).await,
+            Command::Image(ImageCommand::Wait(args)) => commands::image::wait(&args).await,
+            Command::Rpo(args) => commands::rpo::run(&args).await,
         }
     });
     // Work on the disk cannot be cancelled: what nobody waits for any more must not hold up the end.

@@ -12,7 +12,7 @@ mod print;
 mod rates;
 mod screen;
 mod view;
-mod words;
+pub(crate) mod words;
 
 use crate::cli::TopArgs;
 use crate::client::Client;

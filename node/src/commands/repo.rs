@@ -1,0 +1,161 @@
+//! `portolan repo`: what is wanted for repositories.
+
+mod settings;
+
+use super::terminal::{Colour, paint, say, table};
+use super::token;
+use crate::ask::encode;
+use crate::cli::{RepoLsArgs, RepoSetArgs, RepoShowArgs, ServerArgs};
+use crate::client::Client;
+use crate::error::Failure;
+use comfy_table::CellAlignment;
+use portolan_registry::{Prefix, RepoSettings, ReposReport, SettingsChange};
+use reqwest::Method;
+use settings::{FIELDS, inherited, merged, said};
+
+/// How many repositories are asked for at once.
+const PAGE: usize = 1_000;
+
+fn client(server: &ServerArgs) -> Result<Client, Failure> {
+    Ok(Client::new_trusting(&server.server, server.ca.as_deref())?)
+}
+
+/// Prints all prefixes with settings, and all repositories with what holds for them.
+///
+/// # Errors
+/// When the node does not answer.
+pub(crate) async fn ls(args: &RepoLsArgs) -> Result<(), Failure> {
+    let client = client(&args.server)?;
+    let mut target = format!("/api/v1/repos?n={PAGE}");
+    let (mut all, _) = client.read::<ReposReport>(&target).await?;
+    while let Some(last) = all.next.take() {
+        target = format!("/api/v1/repos?n={PAGE}&last={}", encode(&last));
+        let (page, _) = client.read::<ReposReport>(&target).await?;
+        all.repositories.extend(page.repositories);
+        all.next = page.next;
+    }
+    say(&if args.json { serde_json::to_string(&all).map_err(std::io::Error::other)? } else { render_all(&all) })?;
+    Ok(())
+}
+
+/// Prints what holds for one repository.
+///
+/// # Errors
+/// When the node does not answer.
+pub(crate) async fn show(args: &RepoShowArgs) -> Result<(), Failure> {
+    let target = format!("/api/v1/repos?name={}", encode(&args.name));
+    let (report, json) = client(&args.server)?.read::<ReposReport>(&target).await?;
+    say(&if args.json { json.trim_end().to_owned() } else { render_one(&report) })?;
+    Ok(())
+}
+
+/// Changes the named settings of a prefix: reads them, merges, and writes.
+///
+/// # Errors
+/// When nothing is to be changed, it is refused, or the node does not answer.
+pub(crate) async fn set(args: &RepoSetArgs) -> Result<(), Failure> {
+    let client = client(&args.server)?;
+    let target = format!("/api/v1/repos?prefix={}", encode(&args.prefix));
+    let (report, _) = client.read::<ReposReport>(&target).await?;
+    let before = report.prefixes.into_iter().next().map(|prefix| prefix.settings).unwrap_or_default();
+    let after = merged(&before, args).map_err(Failure::Usage)?;
+    let file = args.token_file.as_deref();
+    let told = if after != RepoSettings::default() {
+        let body = serde_json::to_string(&after).map_err(std::io::Error::other)?;
+        token::change(&client, Method::PUT, &target, Some(&body), file).await?
+    } else if before != RepoSettings::default() {
+        token::change(&client, Method::DELETE, &target, None, file).await?
+    } else {
+        say(&format!("{}: nothing is set there", shown(&args.prefix)))?;
+        return Ok(());
+    };
+    let change: SettingsChange = client.parse(&told)?;
+    say(&if args.json { told.trim_end().to_owned() } else { render_change(&change) })?;
+    Ok(())
+}
+
+fn shown(prefix: &str) -> &str {
+    if prefix.is_empty() { "(all)" } else { prefix }
+}
+
+/// Prefixes and repositories as two tables.
+fn render_all(report: &ReposReport) -> String {
+    let heads = ["REGIONS", "COPIES", "ACK", "TAG READS", "WITHOUT LEADER"];
+    let mut text = String::new();
+    if !report.prefixes.is_empty() {
+        let mut rows = table(&["PREFIX", heads[0], heads[1], heads[2], heads[3], heads[4]]);
+        for prefix in &report.prefixes {
+            let cells = FIELDS.map(|field| said(&prefix.settings, field).unwrap_or_else(|| "-".to_owned()));
+            rows.add_row(std::iter::once(shown(prefix.prefix.as_str()).to_owned()).chain(cells));
+        }
+        text.push_str(&framed(rows));
+        text.push_str("\n\n");
+    }
+    if report.repositories.is_empty() {
+        text.push_str("no repository holds anything yet");
+        return text;
+    }
+    let mut rows = table(&["REPOSITORY", heads[0], heads[1], heads[2], heads[3], heads[4]]);
+    for repo in &report.repositories {
+        let cells = FIELDS.map(|field| said(&repo.settings, field).unwrap_or_else(|| inherited(field).to_owned()));
+        rows.add_row(std::iter::once(repo.name.to_string()).chain(cells));
+    }
+    text.push_str(&framed(rows));
+    text
+}
+
+/// A table with its numbers to the right and its heads marked.
+fn framed(mut rows: comfy_table::Table) -> String {
+    if let Some(column) = rows.column_mut(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let rows = rows.trim_fmt();
+    let (head, rest) = rows.split_once('\n').unwrap_or((&rows, ""));
+    format!("{}\n{rest}", paint(head, Colour::Strong))
+}
+
+/// What holds for one repository, with where it comes from.
+fn render_one(report: &ReposReport) -> String {
+    let Some(repo) = report.repositories.first() else { return "nothing is known of it".to_owned() };
+    let from = [&repo.from.regions, &repo.from.copies, &repo.from.ack, &repo.from.tag_reads, &repo.from.partition];
+    let mut rows = table(&["SETTING", "VALUE", "FROM"]);
+    for (field, from) in FIELDS.into_iter().zip(from) {
+        rows.add_row([
+            field.name().to_owned(),
+            said(&repo.settings, field).unwrap_or_else(|| inherited(field).to_owned()),
+            from.as_ref().map_or("default", |prefix: &Prefix| shown(prefix.as_str())).to_owned(),
+        ]);
+    }
+    let rows = rows.trim_fmt();
+    let (head, rest) = rows.split_once('\n').unwrap_or((&rows, ""));
+    let unknown = if repo.known { "" } else { "  (nothing was pushed to it yet)" };
+    format!("{}{unknown}\n\n{}\n{rest}", repo.name, paint(head, Colour::Strong))
+}
+
+/// What changed, and what it means.
+fn render_change(change: &SettingsChange) -> String {
+    let mut text = paint(shown(change.prefix.as_str()), Colour::Strong);
+    let of = |settings: &RepoSettings, field| said(settings, field).unwrap_or_else(|| "inherited".to_owned());
+    let changed: Vec<_> = FIELDS
+        .into_iter()
+        .map(|field| (field, of(&change.before, field), of(&change.settings, field)))
+        .filter(|(_, before, after)| before != after)
+        .collect();
+    for (field, before, after) in &changed {
+        text.push_str(&format!("\n  {:<15} {before} -> {after}", field.name()));
+    }
+    if changed.is_empty() {
+        text.push_str("\n  as it was before");
+    }
+    let moves = change.before.regions != change.settings.regions || change.before.copies != change.settings.copies;
+    if moves {
+        text.push_str("\n\nCopies that are missing now are made in the background, and those that nothing wants any more go.");
+    }
+    for warning in &change.warnings {
+        text.push_str(&format!("\n{} {warning}", paint("warning:", Colour::Bad)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
