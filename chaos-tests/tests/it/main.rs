@@ -14,6 +14,7 @@ mod kill_loop;
 mod memory;
 mod metrics;
 mod openapi;
+mod operator_cli;
 mod resumption;
 mod serve;
 mod snapshot;
