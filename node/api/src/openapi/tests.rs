@@ -47,7 +47,11 @@ fn report(full: bool) -> ClusterReport {
         nodes: vec![node],
         lags: vec![lag],
         links: vec![LinkReport { from: 1, to: 2, rtt_ms: full.then_some(0.5) }],
-        region_links: vec![RegionLinkReport { from: "eu".to_owned(), to: "us".to_owned(), rtt_ms: full.then_some(0.5) }],
+        region_links: vec![RegionLinkReport {
+            from: "eu".to_owned(),
+            to: "us".to_owned(),
+            rtt_ms: full.then_some(0.5),
+        }],
         orders: vec![OrderReport { region: "eu".to_owned(), nodes: vec![1] }],
         warnings: vec!["beware".to_owned()],
     }
