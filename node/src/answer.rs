@@ -24,9 +24,48 @@ pub(crate) struct ClusterAnswer {
     /// The way between each two nodes, in either direction.
     #[serde(default)]
     pub(crate) links: Vec<LinkAnswer>,
+    /// The way between each two regions, in either direction.
+    #[serde(default)]
+    pub(crate) region_links: Vec<RegionLinkAnswer>,
+    /// In which order a reader in each region would ask the nodes.
+    #[serde(default)]
+    pub(crate) orders: Vec<OrderAnswer>,
     /// What an operator should know.
     #[serde(default)]
     pub(crate) warnings: Vec<String>,
+}
+
+/// The way from one region to another.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RegionLinkAnswer {
+    /// Whose nodes ping.
+    pub(crate) from: String,
+    /// Whose nodes answer.
+    pub(crate) to: String,
+    /// The round trip in milliseconds; absent when none is known.
+    pub(crate) rtt_ms: Option<f64>,
+}
+
+/// In which order nodes are asked for a blob.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct OrderAnswer {
+    /// Where the reader is.
+    pub(crate) region: String,
+    /// The nodes by id.
+    pub(crate) nodes: Vec<u64>,
+}
+
+/// How well a node would serve a read.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct HealthAnswer {
+    /// In one word; `ok` when nothing speaks against asking it.
+    pub(crate) state: String,
+    /// How surprising its silence is.
+    #[serde(default)]
+    pub(crate) phi: Option<f64>,
+    /// For how long it is still ejected, in milliseconds.
+    #[serde(default)]
+    pub(crate) ejected_ms: Option<u64>,
 }
 
 /// One node of a [`ClusterAnswer`].
@@ -58,6 +97,9 @@ pub(crate) struct NodeAnswer {
     /// What it did of late; absent when it is silent.
     #[serde(default)]
     pub(crate) load: Option<LoadAnswer>,
+    /// How well it would serve a read.
+    #[serde(default)]
+    pub(crate) health: Option<HealthAnswer>,
 }
 
 /// What a node did. Totals count from its start.

@@ -183,10 +183,12 @@ impl Record {
         // A quarter of the new value each time: four pings after a change of route, two thirds of it show.
         let rtt = before.map_or(took, |before| (before * 3 + took) / 4);
         self.health = Some(Health { last_seen: now, rtt: Some(rtt) });
-        if self.ailment.is_none() && self.is_silent(now, pulse) {
+        if before.is_none() {
+            // It was waited for, not missed.
+            self.ailment = None;
+        } else if self.ailment.is_none() && self.is_silent(now, pulse) {
             self.fall(Ailment::Returning, now);
-        }
-        if self.ailment.is_none() && before.is_some() {
+        } else if self.ailment.is_none() {
             self.remember(now.duration_since(self.since));
         }
         self.since = now;
@@ -365,6 +367,15 @@ mod tests {
         scene.noticed_after();
         scene.answer(500, true);
         assert_eq!(scene.answer(500, true), Standing::Well, "it was well for long");
+    }
+
+    #[test]
+    fn the_first_answer_of_all_is_good_enough() {
+        let mut scene = Scene::new();
+        assert!(matches!(scene.standing(), Standing::Well));
+        scene.pass(10_000);
+        assert!(matches!(scene.standing(), Standing::Suspect { .. }));
+        assert_eq!(scene.answer(500, true), Standing::Well);
     }
 
     #[test]

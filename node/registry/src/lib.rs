@@ -19,8 +19,8 @@
 //! - `image_ref`, `image_state`, `image`, `image_transfers`, `image_wait`: where an image is with everything that belongs
 //!   to it, and waiting until it is where somebody needs it. `rpo`: what would be lost with a region.
 //! - `repos_check`, `repos`: what operators want for repositories.
-//! - `report`: the cluster as an operator sees it, and whether this node is ready. `traffic`: what clients asked of it;
-//!   `load`: that and what it has to do, for the other nodes.
+//! - `report`: the cluster as an operator sees it. `readiness`: whether this node can serve pulls and take pushes.
+//! - `traffic`: what clients asked of this node; `load`: that and what it has to do, for the other nodes.
 //! - `testing` (a feature): nodes in one process, for the tests of this floor and of those above.
 
 pub mod config;
@@ -44,6 +44,7 @@ mod pour;
 mod propose;
 mod pull;
 mod push;
+mod readiness;
 mod registry;
 mod replay;
 mod report;
@@ -70,8 +71,11 @@ pub use portolan_meta::policy::Prefix;
 pub use pour::{Chunk, UploadBody};
 pub use pull::{BlobAnswer, BlobStat, ManifestAnswer};
 pub use push::{ManifestPush, PutAnswer};
+pub use readiness::Readiness;
 pub use registry::{Floors, Registry};
-pub use report::{ClusterReport, LagReport, LinkReport, LoadReport, NodeReport, Readiness};
+pub use report::{
+    ClusterReport, HealthReport, HealthState, LagReport, LinkReport, LoadReport, NodeReport, OrderReport, RegionLinkReport,
+};
 pub use repos::{
     Ack, PrefixReport, RepoReport, RepoSettings, ReposAnswer, ReposReport, SettingsChange, SettingsFrom, TagReads,
 };

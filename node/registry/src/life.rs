@@ -26,6 +26,7 @@ impl Registry {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             leaving: AtomicBool::new(false),
+            unreadable: Mutex::default(),
             left: CancellationToken::new(),
             workers: Mutex::default(),
             config,

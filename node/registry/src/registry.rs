@@ -43,6 +43,8 @@ pub struct Registry {
     pub(crate) stop: CancellationToken,
     /// Set before the ports close, so that whoever watches the readiness goes elsewhere in time.
     pub(crate) leaving: AtomicBool,
+    /// Why the disk cannot be read, when it could not at the last look.
+    pub(crate) unreadable: Mutex<Option<String>>,
     /// Cancelled with it: who waits for something for long is told to ask another node.
     pub(crate) left: CancellationToken,
     /// The sweep of uploads, and the count of the load.

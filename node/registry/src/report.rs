@@ -1,16 +1,15 @@
-//! The cluster as an operator sees it from this node, and whether this node is ready.
+//! The cluster as an operator sees it from this node.
 
-use crate::config::ms;
 use crate::error::RegistryError;
 use crate::registry::Registry;
 use portolan_consensus::Status;
+use portolan_meta::id::NodeId;
 use portolan_meta::query;
 use portolan_meta::row::{NodeRow, NodeState, Role};
 use portolan_peer::NodeLoad;
-use portolan_replication::RegionLag;
+use portolan_replication::{PeerHealth, RegionLag};
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The cluster (design, section 10, "Admin API").
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,12 +30,16 @@ pub struct ClusterReport {
     pub lags: Vec<LagReport>,
     /// How long a ping takes between each two members, once in either direction.
     pub links: Vec<LinkReport>,
+    /// The same between regions, in either direction: the median of their nodes.
+    pub region_links: Vec<RegionLinkReport>,
+    /// For each region that keeps blobs, in which order a reader there would ask the nodes for one that all of them hold.
+    pub orders: Vec<OrderReport>,
     /// What an operator should know, in sentences.
     pub warnings: Vec<String>,
 }
 
 /// One member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NodeReport {
     /// Its id.
     pub id: u64,
@@ -62,6 +65,38 @@ pub struct NodeReport {
     pub version: String,
     /// What it did of late; `null` for a node that is silent, and for one that has not counted yet.
     pub load: Option<LoadReport>,
+    /// How well it would serve a read, as the asked node sees it.
+    pub health: HealthReport,
+}
+
+/// How well a node would serve a read. Others ask it last unless it is well.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HealthReport {
+    /// In one word.
+    pub state: HealthState,
+    /// How surprising its silence is: minus the decimal logarithm of its chance; `null` unless it is suspect.
+    pub phi: Option<f64>,
+    /// For how long it is still ejected, in milliseconds; `null` unless it is.
+    pub ejected_ms: Option<u64>,
+}
+
+/// See [`HealthReport`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthState {
+    /// Nothing speaks against asking it.
+    #[default]
+    Ok,
+    /// It is silent for longer than can be expected of it.
+    Suspect,
+    /// Its last ping found nobody, or was refused.
+    Gone,
+    /// It answers, and says that it cannot serve pulls.
+    NotReady,
+    /// It answers again, but not for long enough yet.
+    Returning,
+    /// Reads of it failed, or its bytes were wrong.
+    Ejected,
 }
 
 /// What a node does. Totals count from its start.
@@ -115,19 +150,24 @@ pub struct LinkReport {
     pub rtt_ms: Option<f64>,
 }
 
-/// Whether this node can do its work.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Readiness {
-    /// What keeps it from it; empty when it is ready.
-    pub reasons: Vec<String>,
+/// The way from one region to another.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RegionLinkReport {
+    /// Whose nodes ping.
+    pub from: String,
+    /// Whose nodes answer.
+    pub to: String,
+    /// The median of the smoothed round trips in milliseconds; `null` when none is known.
+    pub rtt_ms: Option<f64>,
 }
 
-impl Readiness {
-    /// Whether it can.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.reasons.is_empty()
-    }
+/// In which order nodes are asked for a blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OrderReport {
+    /// Where the reader is.
+    pub region: String,
+    /// The nodes by id, whoever is asked first at the front.
+    pub nodes: Vec<u64>,
 }
 
 impl Registry {
@@ -145,8 +185,11 @@ impl Registry {
         warnings.extend(self.lost_warning());
         let lags = self.floors.replication.status().lags;
         let links = links(&rows, &status);
+        let region_links = region_links(&rows, &links);
+        let orders = self.orders(&rows);
         let own = self.load();
-        let nodes = rows.into_iter().map(|row| node_report(row, &status, &own)).collect();
+        let node = |row: NodeRow| NodeReport { health: self.health(row.id), ..node_report(row, &status, &own) };
+        let nodes = rows.into_iter().map(node).collect();
         Ok(ClusterReport {
             cluster_id: status.cluster_id,
             epoch: status.epoch,
@@ -156,63 +199,39 @@ impl Registry {
             nodes,
             lags: lags.into_iter().map(lag_report).collect(),
             links,
+            region_links,
+            orders,
             warnings,
         })
     }
 
-    /// Whether this node can serve pulls: it knows the cluster, its state does not lag far behind what it knows to be
-    /// committed, this start of it was confirmed by the cluster, and it is not stopping. A missing leader does not make
-    /// it unready: digests can be pulled without.
-    ///
-    /// # Errors
-    /// The state could not be read.
-    pub fn pull_readiness(&self) -> Result<Readiness, RegistryError> {
-        let mut reasons = Vec::new();
-        if self.leaving.load(Ordering::Acquire) || self.stop.is_cancelled() {
-            reasons.push("the node is stopping".to_owned());
+    fn orders(&self, rows: &[NodeRow]) -> Vec<OrderReport> {
+        let keep = rows.iter().filter(|row| row.role == Role::Full);
+        let regions: BTreeSet<&str> = keep.map(|row| row.region.as_str()).collect();
+        let order = |region: &str| OrderReport {
+            region: region.to_owned(),
+            nodes: self.floors.replication.order(region).iter().map(|node| node.0).collect(),
+        };
+        regions.into_iter().map(order).collect()
+    }
+
+    fn health(&self, node: NodeId) -> HealthReport {
+        let of = |state| HealthReport { state, ..HealthReport::default() };
+        if node == self.node {
+            let ready = self.pull_readiness().is_ok_and(|readiness| readiness.is_ready());
+            return of(if ready { HealthState::Ok } else { HealthState::NotReady });
         }
-        let known = self.local().read(|view| query::node(view, self.node))?;
-        match known {
-            None => reasons.push("this node is not known to its cluster yet".to_owned()),
-            Some(row) if !self.is_confirmed(&row) => {
-                reasons.push("this start is not confirmed by the cluster yet".to_owned());
+        match self.floors.replication.health(node) {
+            PeerHealth::Well => of(HealthState::Ok),
+            PeerHealth::Suspect { phi } => HealthReport { phi: Some(phi), ..of(HealthState::Suspect) },
+            PeerHealth::Gone => of(HealthState::Gone),
+            PeerHealth::NotReady => of(HealthState::NotReady),
+            PeerHealth::Returning => of(HealthState::Returning),
+            PeerHealth::Ejected { left } => {
+                let ejected_ms = Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+                HealthReport { ejected_ms, ..of(HealthState::Ejected) }
             }
-            Some(_) => {}
         }
-        let status = self.floors.consensus.status();
-        let lag = status.committed.saturating_sub(status.applied);
-        if lag > self.config.reads.ready_lag_entries {
-            reasons.push(format!("the state lags {lag} entries behind"));
-        }
-        Ok(Readiness { reasons })
-    }
-
-    /// Whether this start of the node has caught up with the cluster once: it applied its own boot, or passed a read
-    /// barrier. Until then its state is as old as its last stop, by more entries than it knows of, so that a lag of 0
-    /// says nothing, and whatever is new since is 503 here while other nodes serve it.
-    ///
-    /// That is a reason to wait, not to stay away: a node that finds no quorum serves every digest that it can reach
-    /// (design, P7), and a region that was cut off and restarted must not lose its pulls. After `reads.ready_wait_ms` it
-    /// counts as one whose leader went away while it ran.
-    fn is_confirmed(&self, own: &NodeRow) -> bool {
-        own.incarnation >= self.floors.consensus.incarnation()
-            || self.fresh.last().is_some()
-            || self.started.elapsed() >= ms(self.config.reads.ready_wait_ms)
-    }
-
-    /// Whether this node can take pushes: it can serve pulls, its disk has room, and a leader answers.
-    ///
-    /// # Errors
-    /// The state could not be read.
-    pub async fn push_readiness(&self) -> Result<Readiness, RegistryError> {
-        let mut readiness = self.pull_readiness()?;
-        if let Err(error) = self.floors.blobs.check_space() {
-            readiness.reasons.push(error.to_string());
-        }
-        if let Err(error) = self.linearizable().await {
-            readiness.reasons.push(error.to_string());
-        }
-        Ok(readiness)
     }
 }
 
@@ -249,6 +268,27 @@ fn links(rows: &[NodeRow], status: &Status) -> Vec<LinkReport> {
     links
 }
 
+/// Every ordered pair of regions that nodes of both are known of, and of regions of several nodes with themselves.
+fn region_links(rows: &[NodeRow], links: &[LinkReport]) -> Vec<RegionLinkReport> {
+    let region_of: BTreeMap<u64, &str> = rows.iter().map(|row| (row.id.0, row.region.as_str())).collect();
+    let mut between: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
+    for link in links {
+        if let (Some(from), Some(to)) = (region_of.get(&link.from), region_of.get(&link.to)) {
+            between.entry((from, to)).or_default().extend(link.rtt_ms);
+        }
+    }
+    let median = |mut trips: Vec<f64>| {
+        trips.sort_by(f64::total_cmp);
+        trips.get(trips.len() / 2).copied()
+    };
+    let report = |((from, to), trips): ((&str, &str), _)| RegionLinkReport {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        rtt_ms: median(trips),
+    };
+    between.into_iter().map(report).collect()
+}
+
 fn node_report(row: NodeRow, status: &Status, own: &NodeLoad) -> NodeReport {
     let progress = status.nodes.get(&row.id).cloned().unwrap_or_default();
     let load = if row.id == status.node { Some(own) } else { progress.load.as_ref() };
@@ -265,6 +305,7 @@ fn node_report(row: NodeRow, status: &Status, own: &NodeLoad) -> NodeReport {
         last_seen_ms: progress.last_seen_ms,
         version: row.version,
         load: load.map(load_report),
+        health: HealthReport::default(),
     }
 }
 
@@ -319,7 +360,7 @@ fn single_copies(rows: &[NodeRow]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{NodeRow, NodeState, Role, Status, links, warnings};
+    use super::{LinkReport, NodeRow, NodeState, Role, Status, links, region_links, warnings};
     use portolan_consensus::NodeProgress;
     use portolan_meta::id::NodeId;
     use std::collections::BTreeMap;
@@ -380,6 +421,23 @@ mod tests {
                 (3, 2, silent)
             ]
         );
+    }
+
+    #[test]
+    fn regions_are_as_far_apart_as_the_median_of_their_nodes() {
+        let rows = [row(1, "eu", NodeState::Up), row(2, "eu", NodeState::Up), row(3, "us", NodeState::Up)];
+        let link = |from, to, rtt_ms| LinkReport { from, to, rtt_ms };
+        let links = [
+            link(1, 2, Some(0.5)),
+            link(2, 1, None),
+            link(1, 3, Some(80.0)),
+            link(2, 3, Some(90.0)),
+            link(3, 1, None),
+            link(3, 2, None),
+        ];
+        let found = region_links(&rows, &links);
+        let found: Vec<_> = found.iter().map(|link| (&*link.from, &*link.to, link.rtt_ms)).collect();
+        assert_eq!(found, [("eu", "eu", Some(0.5)), ("eu", "us", Some(90.0)), ("us", "eu", None)]);
     }
 
     #[test]

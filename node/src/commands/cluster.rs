@@ -1,13 +1,14 @@
 //! `portolan cluster`.
 
 use super::terminal::{Colour, paint, say, table};
-use crate::answer::{ClusterAnswer, NodeAnswer};
+use crate::answer::{ClusterAnswer, HealthAnswer, NodeAnswer, OrderAnswer};
 use crate::cli::StatusArgs;
 use crate::client::Client;
 use crate::error::Failure;
-use comfy_table::{Cell, CellAlignment};
+use comfy_table::{Cell, CellAlignment, Table};
+use std::collections::BTreeSet;
 
-/// Prints the members, who leads, and how far behind each is.
+/// Prints the members, who leads, how far behind each is, how far regions are apart, and who is asked for a blob there.
 ///
 /// # Errors
 /// When the node does not answer.
@@ -46,10 +47,102 @@ pub(crate) fn render(answer: &ClusterAnswer) -> String {
         text.push('\n');
         text.push_str(&if node.state == "up" { line.to_owned() } else { paint(line, Colour::Bad) });
     }
+    if !answer.region_links.is_empty() {
+        text.push_str(&format!("\n\n{}", matrix(answer)));
+    }
+    for order in &answer.orders {
+        text.push_str(&format!("\n\n{}", asked(answer, order)));
+    }
+    if !answer.region_links.is_empty() && !answer.warnings.is_empty() {
+        text.push('\n');
+    }
     for warning in &answer.warnings {
         text.push_str(&format!("\n{} {warning}", paint("warning:", Colour::Bad)));
     }
     text
+}
+
+/// A table with its heads painted.
+fn painted(rows: &Table) -> String {
+    let text = rows.trim_fmt();
+    let (heads, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    format!("{}\n{rest}", paint(heads, Colour::Strong))
+}
+
+/// The round trips between regions.
+fn matrix(answer: &ClusterAnswer) -> String {
+    let links = &answer.region_links;
+    let regions: BTreeSet<&str> = links.iter().flat_map(|link| [link.from.as_str(), link.to.as_str()]).collect();
+    let mut heads = vec!["ROUND TRIP ms"];
+    heads.extend(&regions);
+    let mut rows = table(&heads);
+    for from in &regions {
+        let mut cells = vec![Cell::new(from)];
+        for to in &regions {
+            let link = links.iter().find(|link| link.from == *from && link.to == *to);
+            let text = match link.map(|link| link.rtt_ms) {
+                None => "·".to_owned(),
+                Some(None) => "silent".to_owned(),
+                Some(Some(rtt_ms)) => trip(rtt_ms),
+            };
+            cells.push(Cell::new(text).set_alignment(CellAlignment::Right));
+        }
+        rows.add_row(cells);
+    }
+    for column in 1..=regions.len() {
+        if let Some(column) = rows.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    painted(&rows)
+}
+
+/// In which order a reader in a region asks the nodes, and what speaks against those at the end.
+fn asked(answer: &ClusterAnswer, order: &OrderAnswer) -> String {
+    let mut rows = table(&[&format!("A READER IN {} ASKS", order.region), "IN", "ms", "HEALTH"]);
+    let nodes: Vec<&NodeAnswer> =
+        order.nodes.iter().filter_map(|id| answer.nodes.iter().find(|node| node.id == *id)).collect();
+    for (place, node) in nodes.iter().enumerate() {
+        let link = answer.region_links.iter().find(|link| link.from == order.region && link.to == node.region);
+        let away = match link.and_then(|link| link.rtt_ms) {
+            Some(rtt_ms) => trip(rtt_ms),
+            None if node.region == order.region => "·".to_owned(),
+            None => "-".to_owned(),
+        };
+        rows.add_row(vec![
+            Cell::new(format!("{}. {}", place + 1, node.name)),
+            Cell::new(&node.region),
+            Cell::new(away).set_alignment(CellAlignment::Right),
+            Cell::new(node.health.as_ref().map_or_else(|| "-".to_owned(), health)),
+        ]);
+    }
+    let text = painted(&rows);
+    let mut lines = text.lines();
+    let mut marked = lines.next().unwrap_or_default().to_owned();
+    for (line, node) in lines.zip(nodes) {
+        let is_well = node.health.as_ref().is_none_or(|health| health.state == "ok");
+        marked.push('\n');
+        marked.push_str(&if is_well { line.to_owned() } else { paint(line, Colour::Bad) });
+    }
+    marked
+}
+
+/// A node's health as a person says it.
+fn health(health: &HealthAnswer) -> String {
+    match (health.state.as_str(), health.phi, health.ejected_ms) {
+        ("suspect", Some(phi), _) => format!("suspect phi {phi:.1}"),
+        ("ejected", _, Some(ms)) => format!("ejected {} s", ms.div_ceil(1_000)),
+        (state, _, _) => state.replace('_', " "),
+    }
+}
+
+/// A round trip with the digits that matter.
+fn trip(rtt_ms: f64) -> String {
+    match rtt_ms {
+        rtt_ms if rtt_ms < 10.0 => format!("{rtt_ms:.2}"),
+        rtt_ms if rtt_ms < 100.0 => format!("{rtt_ms:.1}"),
+        rtt_ms => format!("{rtt_ms:.0}"),
+    }
 }
 
 fn row(node: &NodeAnswer) -> Vec<Cell> {
@@ -99,6 +192,50 @@ mod tests {
         assert!(text.ends_with("warning: one copy only in eu"), "{text}");
         let lines: Vec<&str> = text.lines().filter(|line| line.contains(" full ")).collect();
         assert_eq!(lines[0].find("full"), lines[1].find("full"), "{text}");
+    }
+
+    #[test]
+    fn each_region_says_whom_its_readers_ask_and_what_speaks_against_the_last() {
+        let node = |id: u64, region: &str, health: &str| {
+            format!(
+                r#"{{"id":{id},"name":"{region}-{id}","region":"{region}","role":"full","voter":true,"state":"up","applied":1,
+                "lag":0,"last_seen_ms":0,"version":"0.1.0","health":{health}}}"#
+            )
+        };
+        let nodes = [
+            node(1, "eu", r#"{"state":"ok","phi":null,"ejected_ms":null}"#),
+            node(2, "us", r#"{"state":"suspect","phi":9.34,"ejected_ms":null}"#),
+            node(3, "ap", r#"{"state":"ejected","phi":null,"ejected_ms":3400}"#),
+            node(4, "ap", r#"{"state":"not_ready","phi":null,"ejected_ms":null}"#),
+        ];
+        let answer = format!(
+            r#"{{"cluster_id":"c","epoch":0,"term":3,"leader":1,"nodes":[{}],"warnings":[],
+            "region_links":[{{"from":"eu","to":"us","rtt_ms":80.26}},{{"from":"us","to":"eu","rtt_ms":null}},
+            {{"from":"eu","to":"ap","rtt_ms":240.4}},{{"from":"ap","to":"ap","rtt_ms":0.71}}],
+            "orders":[{{"region":"eu","nodes":[1,2,3,4]}}]}}"#,
+            nodes.join(",")
+        );
+        let text = render(&serde_json::from_str(&answer).unwrap());
+        let (_, tables) = text.split_once("\n\n").unwrap().1.split_once("\n\n").unwrap();
+        let lines: Vec<&str> = tables.lines().map(str::trim).collect();
+        let expected = [
+            "ROUND TRIP ms    ap  eu      us",
+            "ap             0.71   ·       ·",
+            "eu              240   ·    80.3",
+            "us                ·  silent   ·",
+            "",
+            "A READER IN eu ASKS  IN    ms  HEALTH",
+            "1. eu-1              eu     ·  ok",
+            "2. us-2              us  80.3  suspect phi 9.3",
+            "3. ap-3              ap   240  ejected 4 s",
+            "4. ap-4              ap   240  not ready",
+        ];
+        let words = |lines: &[&str]| -> Vec<Vec<String>> {
+            lines.iter().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+        };
+        assert_eq!(words(&lines), words(&expected), "{text}");
+        let before = |line: &str, word| line.split(word).next().map(|before| before.chars().count());
+        assert_eq!(before(lines[6], "ok"), before(lines[7], "suspect"), "{text}");
     }
 
     #[test]
