@@ -19,7 +19,9 @@ use portolan_peer::{MANY_BLOBS, PeerError};
 use portolan_store::{Blobs, StoredFile, WholeBlob};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 /// How many nodes are asked for a blob before it goes the ordinary way.
@@ -29,6 +31,13 @@ const STORES: usize = 2;
 /// How many holders of wrong bytes are told at the same time.
 const ACCUSATIONS: usize = 8;
 
+/// For how long the node that crosses the WAN is waited for while it brings nothing.
+const AWAIT_AT_MOST: Duration = Duration::from_secs(5);
+/// How soon it is asked again: first, and at most.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// Beyond so many blobs that are waited for, those that were forgotten are swept out.
+const AWAITED_BLOBS: usize = 100_000;
+
 /// What became of a blob that a batch was to bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Brought {
@@ -36,8 +45,8 @@ pub(crate) enum Brought {
     Stored,
     /// A transfer of its own, or another batch, brings it or has brought it.
     Elsewhere,
-    /// The node that crosses the WAN for this region does not have it yet, and will soon: ask again after a moment.
-    Awaited,
+    /// The node that crosses the WAN for this region does not have it yet, and will soon: ask again after so long.
+    Awaited(Duration),
     /// No live blob is recorded under the digest.
     Gone,
     /// Nobody who was asked has it or answers.
@@ -61,6 +70,37 @@ pub(crate) struct Batches {
     confirm: Arc<Confirm>,
     stores: Semaphore,
     coming: Mutex<HashSet<Digest>>,
+    patience: Mutex<Patience>,
+}
+
+/// How long the node that crosses the WAN is waited for: as long as it brings anything.
+#[derive(Default)]
+struct Patience {
+    /// Since when each blob is waited for.
+    since: HashMap<Digest, Instant>,
+    /// When each node last had a blob that was asked of it.
+    gave: HashMap<NodeId, Instant>,
+}
+
+impl Patience {
+    /// How soon to ask a node again that lacks a blob; `None` when it was waited for long enough.
+    fn wait(&mut self, digest: Digest, node: NodeId, now: Instant) -> Option<Duration> {
+        if self.since.len() >= AWAITED_BLOBS {
+            self.since.retain(|_, since| *since + AWAIT_AT_MOST > now);
+        }
+        let since = *self.since.entry(digest).or_insert(now);
+        let last = self.gave.get(&node).map_or(since, |gave| since.max(*gave));
+        if now.saturating_duration_since(last) > AWAIT_AT_MOST {
+            self.since.remove(&digest);
+            return None;
+        }
+        Some(now.saturating_duration_since(since).clamp(ASK_AGAIN.0, ASK_AGAIN.1))
+    }
+
+    fn gave(&mut self, digest: &Digest, node: NodeId, now: Instant) {
+        self.since.remove(digest);
+        self.gave.insert(node, now);
+    }
 }
 
 /// A blob of a batch.
@@ -79,7 +119,9 @@ struct Claim<'a> {
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let mut coming = lock(self.coming);
-        self.digests.iter().for_each(|digest| drop(coming.remove(digest)));
+        for digest in &self.digests {
+            coming.remove(digest);
+        }
     }
 }
 
@@ -92,8 +134,8 @@ impl Batches {
         fetches: Arc<Fetches>,
         confirm: Arc<Confirm>,
     ) -> Arc<Self> {
-        let (stores, coming) = (Semaphore::new(STORES), Mutex::default());
-        Arc::new(Self { started, blobs, holders, sources, fetches, confirm, stores, coming })
+        let (stores, coming, patience) = (Semaphore::new(STORES), Mutex::default(), Mutex::default());
+        Arc::new(Self { started, blobs, holders, sources, fetches, confirm, stores, coming, patience })
     }
 
     /// Brings small blobs, each of at most [`portolan_peer::MANY_BLOB_BYTES`], and tells of each what became of it. All
@@ -198,13 +240,26 @@ impl Batches {
             if let Some(error) = failure {
                 debug!(peer = %candidate.node, blobs = part.len(), came = came.len(), %error, "a batch broke off");
             } else if candidate.relay {
-                // It is about to have them: whoever asked beyond it would cross the WAN a second time.
-                let missed = part.iter().filter(|index| !came.contains_key(index));
-                told.extend(missed.map(|index| (*index, Some(Brought::Awaited))));
+                told.extend(self.wait_for(candidate.node, part, &came, items));
             }
             told.extend(self.store(candidate.node, came, items).await);
         }
         told
+    }
+
+    /// What the node that crosses the WAN lacks still: whoever asked beyond it would cross a second time.
+    fn wait_for(
+        &self,
+        node: NodeId,
+        part: &[usize],
+        came: &BTreeMap<usize, Bytes>,
+        items: &[Item],
+    ) -> Vec<(usize, Option<Brought>)> {
+        let now = Instant::now();
+        let mut patience = lock(&self.patience);
+        came.keys().for_each(|index| patience.gave(&items[*index].digest, node, now));
+        let missed = part.iter().filter(|index| !came.contains_key(index));
+        missed.map(|&index| (index, patience.wait(items[index].digest, node, now).map(Brought::Awaited))).collect()
     }
 
     /// The bytes that a node gives, and why it gave no more if it failed.
@@ -315,6 +370,27 @@ fn checked(blobs: Vec<(usize, Digest, Bytes)>) -> (Vec<(usize, WholeBlob)>, Vec<
     (right, wrong)
 }
 
-fn lock(coming: &Mutex<HashSet<Digest>>) -> MutexGuard<'_, HashSet<Digest>> {
-    coming.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ASK_AGAIN, AWAIT_AT_MOST, Digest, Duration, Instant, NodeId, Patience};
+
+    #[test]
+    fn whoever_brings_something_is_waited_for_and_whoever_brings_nothing_is_not() {
+        let [first, second] = [Digest::sha256_of(b"1"), Digest::sha256_of(b"2")];
+        let (node, start) = (NodeId(1), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut patience = Patience::default();
+        assert_eq!(patience.wait(first, node, at(0)), Some(ASK_AGAIN.0));
+        assert_eq!(patience.wait(first, node, at(500)), Some(Duration::from_millis(500)));
+        assert_eq!(patience.wait(first, node, at(4_000)), Some(ASK_AGAIN.1));
+        patience.gave(&second, node, at(4_500));
+        assert_eq!(patience.wait(first, node, at(9_000)), Some(ASK_AGAIN.1));
+        assert_eq!(patience.wait(first, node, at(4_501) + AWAIT_AT_MOST), None);
+        // Another time is waited for anew.
+        assert_eq!(patience.wait(first, node, at(60_000)), Some(ASK_AGAIN.0));
+    }
 }

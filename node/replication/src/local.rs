@@ -109,11 +109,11 @@ impl Local {
         None
     }
 
-    /// The sums of a blob that lies here whole, announced or not; `None` when no file of it can be read.
-    pub(crate) async fn sums(self: &Arc<Self>, digest: Digest) -> Option<Vec<u32>> {
+    /// The sums of a blob that lies here whole, announced or `finished`; `None` when no file of it can be read.
+    pub(crate) async fn sums(self: &Arc<Self>, digest: Digest, finished: Option<FileId>) -> Option<Vec<u32>> {
         let local = Arc::clone(self);
         let found = blocking(move || {
-            let (recorded, others) = local.files(&digest)?;
+            let (recorded, others) = local.files(&digest, finished)?;
             for file in recorded.into_iter().chain(others) {
                 match local.blobs.chunk_sums(&digest, file) {
                     Ok(sums) => return Ok(Some(sums)),
@@ -128,10 +128,15 @@ impl Local {
         })
     }
 
-    /// The whole bytes of blobs that lie here, announced or not; `None` for one of which no file can be read. A recorded
-    /// file that should be there and is not what it should be is looked after. Blocks: meant for small blobs.
-    pub(crate) fn read_small(self: &Arc<Self>, digest: Digest, limit: u64) -> Result<Option<Bytes>, TooLong> {
-        let (recorded, others) = self.files(&digest).unwrap_or_else(|error| {
+    /// The whole bytes of a small blob that lies here, announced or `finished`; `None` when no file of it can be read. A
+    /// recorded file that should be there and is not what it should be is looked after. Blocks.
+    pub(crate) fn read_small(
+        self: &Arc<Self>,
+        digest: Digest,
+        finished: Option<FileId>,
+        limit: u64,
+    ) -> Result<Option<Bytes>, TooLong> {
+        let (recorded, others) = self.files(&digest, finished).unwrap_or_else(|error| {
             warn!(%digest, %error, "the disk could not be asked for a blob");
             (Vec::new(), Vec::new())
         });
@@ -156,15 +161,22 @@ impl Local {
         Ok(None)
     }
 
-    /// The files of a digest here: those that are recorded, and, only when there are none, what else lies on the disk.
-    fn files(&self, digest: &Digest) -> Result<(Vec<FileId>, Vec<FileId>), StoreError> {
+    /// The files of a digest here: those that are recorded, and, only when there are none, the one that is `finished` and
+    /// waits to be. A blob of which this node's state knows no copy at all may be one that it has just announced itself:
+    /// then its disk is asked, which costs a listing.
+    fn files(&self, digest: &Digest, finished: Option<FileId>) -> Result<(Vec<FileId>, Vec<FileId>), StoreError> {
         let locations = self.consensus.local().read(|view| query::locations(view, digest)).unwrap_or_else(|error| {
             error!(%digest, %error, "a blob's locations cannot be read");
             Vec::new()
         });
         let own = locations.iter().filter(|location| location.store == self.store);
         let recorded: Vec<FileId> = own.map(|location| location.file).collect();
-        let others = if recorded.is_empty() { self.blobs.files_of(digest)? } else { Vec::new() };
+        let others = match finished {
+            _ if !recorded.is_empty() => Vec::new(),
+            Some(file) => vec![file],
+            None if locations.is_empty() => self.blobs.files_of(digest)?,
+            None => Vec::new(),
+        };
         Ok((recorded, others))
     }
 

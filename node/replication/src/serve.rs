@@ -51,11 +51,11 @@ impl Serve {
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| PeerError::Busy)?;
         debug!(peer = %from.node, blobs = digests.len(), "serving a peer small blobs");
         let groups: Vec<Vec<Digest>> = digests.chunks(SMALL_PER_READ).map(<[Digest]>::to_vec).collect();
-        let local = Arc::clone(&self.local);
+        let (local, fetches) = (Arc::clone(&self.local), Arc::clone(&self.fetches));
         let read = move |group| {
-            let local = Arc::clone(&local);
+            let (local, fetches) = (Arc::clone(&local), Arc::clone(&fetches));
             async move {
-                let reading = tokio::task::spawn_blocking(move || small_blobs(&local, group));
+                let reading = tokio::task::spawn_blocking(move || small_blobs(&local, &fetches, group));
                 reading.await.unwrap_or_else(|_| vec![Err(PeerError::Remote("the reading thread died".to_owned()))])
             }
         };
@@ -76,7 +76,7 @@ impl Serve {
             digest: fetch.digest,
             received: fetch.received,
             from: fetch.from,
-            bytes_per_second: 0,
+            bytes_per_second: fetch.bytes_per_second,
         };
         states.map(state).collect()
     }
@@ -141,7 +141,7 @@ impl BlobHandler for Serve {
     fn sums(&self, _from: PeerIdentity, digest: Digest) -> Answer<'_, Vec<u32>> {
         async move {
             let _one_of_so_many = self.permits.try_acquire().map_err(|_| PeerError::Busy)?;
-            self.local.sums(digest).await.ok_or(PeerError::NotFound)
+            self.local.sums(digest, self.fetches.finished(&digest)).await.ok_or(PeerError::NotFound)
         }
         .boxed()
     }
@@ -157,9 +157,9 @@ impl BlobHandler for Serve {
 
 type SmallBlobs = BoxStream<'static, Result<Option<Bytes>, PeerError>>;
 
-fn small_blobs(local: &Arc<Local>, digests: Vec<Digest>) -> Vec<Result<Option<Bytes>, PeerError>> {
+fn small_blobs(local: &Arc<Local>, fetches: &Fetches, digests: Vec<Digest>) -> Vec<Result<Option<Bytes>, PeerError>> {
     let read = |digest: Digest| {
-        let found = local.read_small(digest, MANY_BLOB_BYTES);
+        let found = local.read_small(digest, fetches.finished(&digest), MANY_BLOB_BYTES);
         found.map_err(|TooLong { size }| PeerError::Malformed(format!("{digest} is not small: {size} bytes")))
     };
     digests.into_iter().map(read).collect()

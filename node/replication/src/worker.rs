@@ -34,9 +34,6 @@ use tracing::{debug, error, warn};
 /// How often the gauges per region are computed: they walk over everything that is missing.
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
 
-/// How soon a blob is looked at again that another node of the region is bringing.
-const AWAIT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Blobs with how each of them stands.
 type Facts = Vec<(Digest, Option<Standing>)>;
 
@@ -82,8 +79,8 @@ enum Done {
 enum Tried {
     /// A copy is here; its location is on its way.
     Landed,
-    /// Another node of the region will have it soon.
-    Awaited,
+    /// Another node of the region will have it soon: it is to be asked again after so long.
+    Awaited(Duration),
     /// Not now.
     Failed,
     /// A batch did not bring it: a transfer of its own may.
@@ -96,7 +93,7 @@ impl From<Brought> for Tried {
     fn from(brought: Brought) -> Self {
         match brought {
             Brought::Stored | Brought::Elsewhere => Self::Landed,
-            Brought::Awaited => Self::Awaited,
+            Brought::Awaited(pause) => Self::Awaited(pause),
             Brought::Gone => Self::Needless,
             Brought::NotThere | Brought::Wrong => Self::Alone,
             Brought::Full | Brought::Broken => Self::Failed,
@@ -352,7 +349,7 @@ impl Worker {
         match tried {
             // Its location ends the deficit. Should that be refused, the blob is looked at once more.
             Tried::Landed => plan.again(digest, now + self.config.confirm_timeout()),
-            Tried::Awaited => plan.again(digest, now + AWAIT_PAUSE),
+            Tried::Awaited(pause) => plan.again(digest, now + *pause),
             Tried::Failed => plan.retry(digest, now, |failures| self.config.backoff(failures)),
             Tried::Alone => plan.retry(digest, now, |_| Duration::ZERO),
             Tried::Needless => plan.note(*digest, None),
