@@ -256,15 +256,19 @@ impl Geo {
         }
     }
 
-    /// Runs a command of `portolan` on this host, which asks a node.
+    /// Runs a command of `portolan` on this host, which asks a node and has its admin token.
     ///
     /// # Errors
     /// When it fails or takes too long.
     pub async fn command(&self, at: usize, words: &[&str]) -> Result<String> {
+        let node = self.node(at);
+        let token = format!("PORTOLAN_ADMIN_TOKEN_FILE={}", node.data.join("admin.token").display());
         let program = binary();
-        let mut all = words.to_vec();
-        all.extend(["--server", self.node(at).registry.as_str()]);
-        tool::run(COMMAND_WITHIN, &program.to_string_lossy(), &all).await
+        let program = program.to_string_lossy();
+        let mut all = vec![token.as_str(), program.as_ref()];
+        all.extend(words);
+        all.extend(["--server", node.registry.as_str()]);
+        tool::run(COMMAND_WITHIN, "env", &all).await
     }
 
     /// Stops the cluster and takes the WAN down.

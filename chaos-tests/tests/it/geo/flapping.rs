@@ -98,16 +98,16 @@ async fn a_flapping_node_moves_nothing_and_pulls_go_on() -> Result<()> {
     geo.down().await
 }
 
-/// Pulls what a reader has, again and again, until a moment; how often.
+/// Pulls what the readers have, again and again, until a moment; how often.
 async fn pull_until(geo: &Geo, readers: &[usize], blobs: &[Big], end: Instant) -> Result<usize> {
     let mut pulls = 0;
-    for (reader, blob) in readers.iter().cycle().zip(blobs.iter().flat_map(|blob| [blob, blob]).cycle()) {
-        if Instant::now() >= end {
-            break;
-        }
-        if holders(geo, blob).contains(reader) {
-            pull(geo, *reader, blob).await?;
-            pulls += 1;
+    while Instant::now() < end {
+        for blob in blobs.iter().take_while(|_| Instant::now() < end) {
+            let holders = holders(geo, blob);
+            for reader in readers.iter().filter(|reader| holders.contains(reader)) {
+                pull(geo, *reader, blob).await?;
+                pulls += 1;
+            }
         }
     }
     Ok(pulls)

@@ -8,10 +8,13 @@ use portolan_chaos_tests::geo::{self, Geo, Plan};
 use portolan_chaos_tests::{Result, tool, wait};
 use serde_json::Value;
 use std::path::Path;
+use std::time::Duration;
 
 const REPO: &str = "geo/residency";
 const LAYERS: u64 = 4;
 const LAYER_MIB: u64 = 24;
+/// What is on its way when the policy is narrowed would take twenty seconds to come.
+const EMPTY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Bytes of files below a folder.
 fn bytes_below(folder: &Path) -> u64 {
@@ -53,7 +56,7 @@ async fn narrowed_residency_empties_other_regions_while_they_go_on_pulling_and_w
     .await?;
     geo.command(home, &["repo", "set", REPO, "--never-outside", "eu-west"]).await?;
     for at in &outside {
-        wait::until(&format!("{} to store nothing", geo.node(*at).name), WITHIN, async || {
+        wait::until(&format!("{} to store nothing", geo.node(*at).name), EMPTY_WITHIN, async || {
             match stored(geo.node(*at)) {
                 bytes if bytes < MIB => Ok(()),
                 bytes => Err(format!(
