@@ -68,9 +68,14 @@ impl Holders {
 
     /// What is known of a blob now; `None` when no live blob is recorded under the digest.
     pub(crate) fn of(&self, digest: &Digest) -> Result<Option<Known>, ViewError> {
+        self.of_without(digest, &[])
+    }
+
+    /// The same for a reader to whom some nodes failed to give what they were to fetch for the region: another one shall.
+    pub(crate) fn of_without(&self, digest: &Digest, failed: &[NodeId]) -> Result<Option<Known>, ViewError> {
         self.consensus.local().read(|view| {
             let offer = |node: &NodeRow| self.offer(node);
-            known(view, digest, self.me.node, &self.me.region, &offer)
+            known(view, digest, &self.me, failed, &offer)
         })
     }
 
@@ -200,8 +205,8 @@ fn answers(node: &NodeRow) -> bool {
 fn known(
     view: &dyn View,
     digest: &Digest,
-    me: NodeId,
-    my_region: &str,
+    me: &Me,
+    failed: &[NodeId],
     offer: &dyn Fn(&NodeRow) -> Offer,
 ) -> Result<Option<Known>, ViewError> {
     let Some(blob) = query::blob(view, digest)?.filter(|blob| blob.state == BlobState::Live) else {
@@ -209,6 +214,7 @@ fn known(
     };
     let mut locations = query::locations(view, digest)?;
     locations.retain(|location| location.generation == blob.generation);
+    let (me, my_region) = (me.node, me.region.as_str());
     let own_store = StoreId::from(me);
     let nodes = query::nodes(view)?;
     let topology = Topology::read(view)?;
@@ -226,8 +232,8 @@ fn known(
     if !held_nearby && !locations.is_empty() && wanted.may_store(my_region) {
         // One node of the region crosses the WAN, the region's other nodes read through it; when it sickens, the next
         // best takes over.
-        let crosses = topology.elect(digest, my_region, is_well).filter(|node| *node != me);
-        if let Some(node) = crosses {
+        let crosses = topology.elect(digest, my_region, |node| is_well(node) && !failed.contains(&node.id));
+        if let Some(node) = crosses.filter(|node| *node != me) {
             candidates.insert(0, Candidate { node, relay: true });
         }
     }

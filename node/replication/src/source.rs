@@ -24,6 +24,8 @@ use tracing::{debug, info};
 /// How often the node that crosses the WAN for a region may say that it is busy before it is passed over: it may be about
 /// to learn that whom it follows itself is gone.
 const BUSY_RELAYS: u32 = 5;
+/// How often it may say that it knows no such blob: its state may be about to learn of it.
+const EARLY_RELAYS: u32 = 2;
 /// The pause before it is asked again, at most; half of it at least, so that two who ask each other do not meet for ever.
 const BUSY_PAUSE: Duration = Duration::from_millis(300);
 
@@ -194,7 +196,9 @@ pub(crate) struct Tour {
     /// Who was silent when, or while, it was asked: nobody is left for that twice, so that wrong suspicions cannot end the
     /// tour.
     silent: Vec<NodeId>,
-    busy_relays: u32,
+    refused_relays: u32,
+    /// Who failed to give what it was to fetch for the region.
+    failed_relays: Vec<NodeId>,
     asked: usize,
     progressed: bool,
     current: Option<Current>,
@@ -213,7 +217,8 @@ impl Tour {
             banned: Arc::default(),
             tried: Vec::new(),
             silent: Vec::new(),
-            busy_relays: 0,
+            refused_relays: 0,
+            failed_relays: Vec::new(),
             asked: 0,
             progressed: false,
             current: None,
@@ -331,13 +336,18 @@ impl Tour {
             PeerError::Deadline if !self.silent.contains(&candidate.node) && self.note_silence(candidate.node) => {
                 self.tried.retain(|tried| *tried != candidate);
             }
-            PeerError::Busy if candidate.relay && self.busy_relays < BUSY_RELAYS => {
-                self.busy_relays += 1;
+            PeerError::Busy | PeerError::NotFound if candidate.relay && self.relays_left(error) => {
+                self.refused_relays += 1;
                 self.tried.retain(|tried| *tried != candidate);
                 sleep(BUSY_PAUSE.mul_f64(rand::random_range(0.5..1.0))).await;
             }
+            _ if candidate.relay => self.failed_relays.push(candidate.node),
             _ => {}
         }
+    }
+
+    fn relays_left(&self, error: &PeerError) -> bool {
+        self.refused_relays < if *error == PeerError::Busy { BUSY_RELAYS } else { EARLY_RELAYS }
     }
 
     fn note_silence(&mut self, node: NodeId) -> bool {
@@ -365,7 +375,8 @@ impl Tour {
     /// The nearest that was not tried. Once all were, everybody gets another chance as long as each round brings
     /// bytes; so the tour ends.
     fn choose(&mut self) -> Result<Candidate, TourEnd> {
-        let known = self.sources.holders.of(&self.digest).map_err(TourEnd::View)?.ok_or(TourEnd::Gone)?;
+        let known = self.sources.holders.of_without(&self.digest, &self.failed_relays);
+        let known = known.map_err(TourEnd::View)?.ok_or(TourEnd::Gone)?;
         let banned = &self.banned;
         let untried = |tried: &[Candidate]| {
             known.candidates.iter().copied().find(|found| !tried.contains(found) && !banned.has(found.node))

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::{Candidate, Known, Offer, Tier, known};
+use super::{Candidate, Known, Me, Offer, Tier, known};
 use bytes::Bytes;
 use portolan_meta::command::{Command, FoundCopy, NodeBoot, Proposal, ProposalKey};
 use portolan_meta::id::{FileId, NodeId, StoreId};
@@ -63,6 +63,11 @@ impl Cluster {
 
     /// What node 1 of region "a" knows.
     fn known(&self, digest: &Digest, suspect: &[u64]) -> Option<Known> {
+        self.known_without(digest, suspect, &[])
+    }
+
+    /// The same when some nodes failed to cross for it.
+    fn known_without(&self, digest: &Digest, suspect: &[u64], failed: &[NodeId]) -> Option<Known> {
         let offer = |node: &NodeRow| Offer {
             node: node.id,
             last: false,
@@ -72,7 +77,8 @@ impl Cluster {
             latency: 0.5_f64.powi(i32::try_from(node.id.0).unwrap()),
             in_flight: 0,
         };
-        known(&self.state, digest, NodeId(1), "a", &offer).unwrap()
+        let me = Me { node: NodeId(1), region: "a".to_owned(), zone: String::new() };
+        known(&self.state, digest, &me, failed, &offer).unwrap()
     }
 }
 
@@ -147,6 +153,9 @@ fn one_node_of_the_region_crosses_for_its_neighbours_and_the_next_takes_over_fro
             break;
         }
         assert_eq!((asked[0], &relays[..]), ((crosses, true), &[crosses][..]), "{sick:?} are sick");
+        let failed: Vec<NodeId> = sick.iter().copied().map(NodeId).collect();
+        let known = cluster.known_without(&digest(), &[], &failed).unwrap();
+        assert_eq!(order(&known)[0], (crosses, true), "{failed:?} failed");
         sick.push(crosses);
     }
     // Once a neighbour has it, it is read like any holder.

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use portolan_meta::placement::Topology;
 use portolan_oci::Digest;
-use portolan_replication::BlobBody;
+use portolan_replication::{BlobBody, PeerHealth};
 use std::sync::Arc;
 
 const SIZE: usize = 6 << 20;
@@ -23,6 +23,16 @@ fn crosses(cluster: &Cluster, digest: &Digest) -> usize {
     let topology = cluster.nodes[0].consensus.local().read(|view| Topology::read(view)).unwrap();
     let node = topology.elect(digest, "b", |_| true).unwrap();
     cluster.nodes.iter().position(|found| found.id == node).unwrap()
+}
+
+/// Starts it and waits until everybody is well in the eyes of all: who has not been heard yet crosses for nobody.
+async fn start() -> Cluster {
+    let cluster = Cluster::start(plan()).await;
+    for node in &cluster.nodes {
+        let others = || cluster.nodes.iter().filter(|other| other.id != node.id);
+        until("all are well", || others().all(|other| node.replication.health(other.id) == PeerHealth::Well)).await;
+    }
+    cluster
 }
 
 async fn open_many(node: &Node, digest: &Digest) -> Vec<BlobBody> {
@@ -51,7 +61,7 @@ async fn check_all(bodies: Vec<BlobBody>, expected: &Arc<Vec<u8>>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn hundreds_of_pulls_at_once_in_a_cold_region_cost_one_transfer() {
-    let cluster = Cluster::start(plan()).await;
+    let cluster = start().await;
     let bytes = Arc::new(random(1, SIZE));
     let digest = cluster.nodes[0].push(&bytes).await;
     let pulls = cluster.nodes[1..].iter().map(|node| async {
@@ -69,7 +79,7 @@ async fn hundreds_of_pulls_at_once_in_a_cold_region_cost_one_transfer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_at_other_nodes_go_on_at_the_same_offset_when_the_one_that_crosses_dies() {
     const HELD: u64 = 2 << 20;
-    let cluster = Cluster::start(plan()).await;
+    let cluster = start().await;
     let bytes = Arc::new(random(2, SIZE));
     let digest = cluster.nodes[0].push(&bytes).await;
     let victim = crosses(&cluster, &digest);
@@ -97,5 +107,19 @@ async fn readers_at_other_nodes_go_on_at_the_same_offset_when_the_one_that_cross
     let reads: Vec<u64> = source.reads().iter().map(|read| read.offset).collect();
     assert_eq!(reads, [0, HELD], "one of the others crosses, from where they stood");
     assert_eq!(source.bytes(), SIZE as u64);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_node_that_is_cut_off_is_asked_last_until_it_has_been_back_for_a_while() {
+    let cluster = start().await;
+    let (asked, victim) = (&cluster.nodes[1], &cluster.nodes[2]);
+    let place = || asked.replication.order("b").iter().position(|node| *node == victim.id).unwrap();
+    let is_well = || asked.replication.health(victim.id) == PeerHealth::Well;
+    until("all are well", || is_well() && place() < 3).await;
+    cluster.cut(1, 2);
+    until("the node is asked last", || !is_well() && place() == 3).await;
+    cluster.heal(1, 2);
+    until("the node is asked in its turn", || is_well() && place() < 3).await;
     cluster.shutdown().await;
 }

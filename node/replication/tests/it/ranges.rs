@@ -5,7 +5,7 @@ use crate::tamper::Behaviour;
 use futures::StreamExt;
 use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
-use portolan_replication::{Config, OpenError, ReadError, Source};
+use portolan_replication::{Config, OpenError, PeerHealth, ReadError, Source};
 use std::ops::Range;
 
 const MIB: u64 = 1 << 20;
@@ -67,7 +67,33 @@ async fn a_large_blob_comes_over_several_streams_and_each_outlives_its_source() 
     cluster.cut(first, 2);
     assert!(reading.await.unwrap().unwrap() == bytes, "the reader noticed");
     assert_eq!(given(&cluster) - before, size, "bytes travelled twice");
+    // The one that was cut off may be the leader, who has to hear of the copy.
+    cluster.heal(first, 2);
     cluster.nodes[2].wait_recorded(&digest).await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_large_blob_crosses_once_for_its_region_whose_other_nodes_follow() {
+    let cluster = Cluster::start(Plan { regions: vec!["a", "b", "b"], ..plan() }).await;
+    let size = 12 * MIB + 3;
+    for seed in 20..24 {
+        let bytes = blob(seed, size);
+        let digest = cluster.nodes[0].push(&bytes).await;
+        let before = cluster.nodes[0].tamper.bytes();
+        for node in &cluster.nodes[1..] {
+            node.wait_known(&digest).await;
+            let others = || cluster.nodes.iter().filter(|other| other.id != node.id);
+            until("all are well", || others().all(|other| node.replication.health(other.id) == PeerHealth::Well)).await;
+        }
+        let pull = async |index: usize| read_all(cluster.nodes[index].open(&digest).await).await;
+        let (one, other) = tokio::join!(pull(1), pull(2));
+        assert!(one.unwrap() == bytes && other.unwrap() == bytes);
+        assert_eq!(cluster.nodes[0].tamper.bytes() - before, size, "seed {seed}");
+        for node in &cluster.nodes[1..] {
+            node.wait_recorded(&digest).await;
+        }
+    }
     cluster.shutdown().await;
 }
 
