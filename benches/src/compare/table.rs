@@ -37,18 +37,17 @@ pub fn compared(charts: &[Chart]) -> String {
     to_the_right(table, 2)
 }
 
-/// Charts of anything: a line for each bar, with its least, middle and greatest value.
+/// Charts of anything: below each one's title a line for each bar, with its least, middle and greatest value.
 #[must_use]
 pub fn listed(charts: &[Chart]) -> String {
     let mut table = Table::new();
-    table
-        .load_preset(presets::NOTHING)
-        .set_header(["load", "", "unit", "min", "median", "max", "goal", "errors", "busy %"]);
+    table.load_preset(presets::NOTHING).set_header(["", "unit", "min", "median", "max", "goal", "errors", "busy %"]);
     for chart in charts {
+        table.add_row([chart.title.clone(), chart.unit.to_owned()]);
         for case in &chart.cases {
             for bar in &case.bars {
                 let (least, greatest) = stats::range(&bar.values);
-                let mut row = vec![format!("{}, {}", chart.title, case.name), bar.name.clone(), chart.unit.to_owned()];
+                let mut row = vec![format!("  {}: {}", case.name, bar.name), String::new()];
                 row.extend([least, bar.median(), greatest].map(number));
                 row.push(chart.goal.map_or_else(String::new, |goal| goal_of(chart.better, goal)));
                 row.push(bar.errors.to_string());
@@ -57,7 +56,7 @@ pub fn listed(charts: &[Chart]) -> String {
             }
         }
     }
-    to_the_right(table, 3)
+    to_the_right(table, 2)
 }
 
 /// What is aimed at, as it is read: `≤ 1.05`.
@@ -99,6 +98,6 @@ mod tests {
         let table = listed(&[chart]);
         let line = table.lines().last().unwrap_or_default();
         let words: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!(words, ["Commits,", "far", "p50", "s", "1.00", "2.00", "3.00", "≤", "2.50", "0", "75"], "{table}");
+        assert_eq!(words, ["far:", "p50", "1.00", "2.00", "3.00", "≤", "2.50", "0", "75"], "{table}");
     }
 }

@@ -9,23 +9,38 @@ use crate::compare::outcome::Better;
 use crate::compare::package::Package;
 use crate::compare::push::next_seed;
 use futures::future::{join, try_join_all};
-use portolan_chaos_tests::Result;
+use portolan_chaos_tests::{Error, Result};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const WAYS: [(&str, &str, &[&str]); 2] =
-    [("acks/one", "ack: the default, one region", &[]), ("acks/two", "ack.regions = 2", &["--ack-regions", "2"])];
+/// Repositories, what is waited for there, and how that is set.
+const WAYS: [(&str, &str, &[&str]); 3] = [
+    ("acks/one", "the default: two copies in one region", &[]),
+    ("acks/two", "ack = { regions = 2, copies = 1 }", &["--ack-regions", "2", "--ack-copies", "1"]),
+    ("acks/four", "ack = { regions = 2, copies = 2 }", &["--ack-regions", "2", "--ack-copies", "2"]),
+];
 /// How often a node is asked.
 const EVERY: Duration = Duration::from_millis(10);
 const WITHIN: Duration = Duration::from_secs(120);
 /// Copies that each region makes, where it has as many nodes.
 const COPIES: usize = 2;
 const MIB: u64 = 1 << 20;
+const CASE: &str = "from the first request to the 201";
 
 /// Copies whose location is committed, since the node's start.
 const COPIED: &str = "portolan_replication_copies_total";
 
-/// Both ways in turn.
+/// Seconds.
+struct Took {
+    /// The push, from its first request to the manifest's 201.
+    push: f64,
+    /// From there until every other region has its copies.
+    durable: f64,
+    /// From there until `portolan image wait` has ended.
+    waited: f64,
+}
+
+/// All ways in turn.
 ///
 /// # Errors
 /// When the cluster is gone.
@@ -40,7 +55,8 @@ pub async fn run(bench: &mut Bench<GeoPlan>, site: &Site) -> Result<()> {
     let pushes = bench.chart("wan-acks", format!("Push of {mib} MiB"), ("s", Better::Lower), note);
     let note = format!(
         "Of the same pushes, from the manifest's 201 until {} copies of every blob are fsynced in each of the other regions \
-         and their locations committed ({COPIED}, asked every {} ms over a way without delay). {mib} MiB take {:.2} s on a \
+         and their locations committed ({COPIED}, asked every {} ms over a way without delay); and until `portolan image wait`, \
+         begun at the 201 at a node of the leader's region, has said so. {mib} MiB take {:.2} s on a \
          full link.",
         COPIES.min(plan.nodes_per_region),
         EVERY.as_millis(),
@@ -61,22 +77,22 @@ pub async fn run(bench: &mut Bench<GeoPlan>, site: &Site) -> Result<()> {
             let measured = measure(site, repo, mib).await;
             let costs = ledger.close(site)?;
             match measured {
-                Ok((push, after)) => {
-                    bench.bar(pushes, "from the first request to the 201", name).values.push(push);
+                Ok(took) => {
+                    bench.bar(pushes, CASE, name).values.push(took.push);
                     let bar = bench.bar(durable, "two copies in each other region", name);
-                    bar.values.push(after);
+                    bar.values.push(took.durable);
                     bar.bytes += mib * MIB;
                     costs.book(bar);
+                    bench.add_value(durable, "portolan image wait", name, took.waited);
                 }
-                Err(error) => bench.add_error(pushes, "from the first request to the 201", name, &error),
+                Err(error) => bench.add_error(pushes, CASE, name, &error),
             }
         }
     }
     Ok(())
 }
 
-/// Seconds of the push, and from its end until it is durable in every region.
-async fn measure(site: &Site, repo: &str, mib: u64) -> Result<(f64, f64)> {
+async fn measure(site: &Site, repo: &str, mib: u64) -> Result<Took> {
     let tenth = mib * MIB / 10;
     let package = Arc::new(Package::seeded(next_seed(), &[tenth * 5, tenth * 2, tenth, tenth, mib * MIB - tenth * 9]));
     let order = Order::of(&package, repo);
@@ -88,16 +104,21 @@ async fn measure(site: &Site, repo: &str, mib: u64) -> Result<(f64, f64)> {
         watches.push(watch(site, nodes, wanted));
     }
     let (pushed, address, to) = (Arc::clone(&package), site.address(&site.near), repo.to_owned());
-    let push = site.inside(&site.near, async move || {
-        let began = Instant::now();
-        pushed.push(&reqwest::Client::new(), &address, &to, &pushed.tag()).await?;
-        Ok((began.elapsed().as_secs_f64(), Instant::now()))
-    });
+    let push = async {
+        let push = async move || {
+            let began = Instant::now();
+            pushed.push(&reqwest::Client::new(), &address, &to, &pushed.tag()).await?;
+            Ok((began.elapsed().as_secs_f64(), Instant::now()))
+        };
+        let (seconds, acknowledged) = site.inside(&site.near, push).await?;
+        site.image_wait(&format!("{repo}:{}", package.tag()), WITHIN).await?;
+        Ok::<_, Error>((seconds, acknowledged, acknowledged.elapsed().as_secs_f64()))
+    };
     let (push, held) = join(push, try_join_all(watches)).await;
-    let ((seconds, acknowledged), held) = (push?, held?);
+    let ((push, acknowledged, waited), held) = (push?, held?);
     let last = held.into_iter().max().unwrap_or(acknowledged);
     order.pull(&site.address(&site.far), true).await?;
-    Ok((seconds, last.saturating_duration_since(acknowledged).as_secs_f64()))
+    Ok(Took { push, durable: last.saturating_duration_since(acknowledged).as_secs_f64(), waited })
 }
 
 /// When these nodes have committed so many copies.

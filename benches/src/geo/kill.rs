@@ -70,6 +70,8 @@ struct Seen {
     last_tried: Option<f64>,
     /// How many were counted.
     tries: f64,
+    /// When every other node held it for unwell.
+    unwell: Option<f64>,
 }
 
 /// Both fates, on a cluster of its own for each repetition.
@@ -116,10 +118,12 @@ fn sheets(bench: &mut Bench<GeoPlan>, plan: &GeoPlan) -> Sheets {
     let pulls = bench.chart("wan-kill", "A failing node: pulls through the others", ("pulls", Better::Lower), note);
     let note = format!(
         "From the moment it fails until a read of it was counted as failed for the last time ({FAILURES} of all other nodes, \
-         asked every {} ms). Reads that were under way count too.",
+         asked every {} ms; reads that were under way count too), and until every other node holds it for unwell and asks it \
+         last (`health` in /api/v1/cluster).",
         EVERY.as_millis()
     );
     let tried = bench.chart("wan-kill", "Until nobody tries it any more", ("s", Better::Lower), note);
+    bench.aim(tried, 2.0);
     let note = "Of the same pulls: before the node fails, in the five seconds after, and later.";
     let times = bench.chart("wan-kill", "A failing node: p99 of pulls through the others", ("ms", Better::Lower), note);
     Sheets { pulls, tried, times }
@@ -169,11 +173,14 @@ async fn measure(site: &mut Site, plan: &GeoPlan, fate: Fate, payloads: &Arc<Vec
         Fate::Hangs => site.pause(victim)?,
         Fate::Dies => site.kill(victim).await?,
     }
-    let (mut tries, mut last_tried) = (0.0, None);
+    let (mut tries, mut last_tried, mut unwell) = (0.0, None, None);
     while reading.iter().any(|reader| !reader.is_finished()) {
         let now = site.sum(&others, FAILURES, &label).await? - before;
         if now > tries {
             (tries, last_tried) = (now, Some(began.elapsed().as_secs_f64()));
+        }
+        if unwell.is_none() && site.trusted_by(&others, victim).await? == 0 {
+            unwell = Some(began.elapsed().as_secs_f64());
         }
         tokio::time::sleep(EVERY).await;
     }
@@ -183,7 +190,7 @@ async fn measure(site: &mut Site, plan: &GeoPlan, fate: Fate, payloads: &Arc<Vec
         come_back(site, victim).await?;
     }
     let readers = readers.iter().zip(ended).map(|((_, beside), answers)| Reader { beside: *beside, answers }).collect();
-    Ok(Seen { readers, failed_at, last_tried, tries })
+    Ok(Seen { readers, failed_at, last_tried, tries, unwell })
 }
 
 /// Waits until everybody counts a node as up again.
@@ -228,6 +235,10 @@ fn report(bench: &mut Bench<GeoPlan>, sheets: &Sheets, fate: Fate, seen: &Seen) 
     }
     let tried = seen.last_tried.map_or(0.0, |last| last - seen.failed_at);
     bench.add_value(sheets.tried, case, "last failed read of it", tried);
+    match seen.unwell {
+        Some(at) => bench.add_value(sheets.tried, case, "every node asks it last", at - seen.failed_at),
+        None => bench.add_error(sheets.tried, case, "every node asks it last", &"some node never did".into()),
+    }
     bench.say(&format!("{case}: {} reads of it failed", seen.tries));
 }
 

@@ -7,7 +7,7 @@ use portolan_chaos_tests::cluster::Node;
 use portolan_chaos_tests::geo::{self, Geo, Plan};
 use portolan_chaos_tests::wan::Topology;
 use portolan_chaos_tests::wan::probe::{self, Flow, Place};
-use portolan_chaos_tests::{Result, wait};
+use portolan_chaos_tests::{Error, Result, wait};
 use std::future::Future;
 use std::time::Duration;
 
@@ -187,9 +187,38 @@ impl Site {
     /// When the command fails.
     pub async fn set(&self, prefix: &str, words: &[&str]) -> Result<()> {
         let at = *self.nodes_of(&self.near).first().ok_or("a region without nodes")?;
-        let all: Vec<&str> = ["repo", "set", prefix].into_iter().chain(words.iter().copied()).collect();
-        self.geo.command(at, &all).await?;
+        let token = self.node(at).data.join("admin.token");
+        let token = token.to_str().ok_or("a path that is not UTF-8")?;
+        let all = ["repo", "set", prefix, "--token-file", token].into_iter().chain(words.iter().copied());
+        self.geo.command(at, &all.collect::<Vec<_>>()).await?;
         Ok(())
+    }
+
+    /// Waits, as `portolan image wait` does at a node of the near region, until an image is durable wherever it is wanted.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub async fn image_wait(&self, reference: &str, within: Duration) -> Result<()> {
+        let at = *self.nodes_of(&self.near).first().ok_or("a region without nodes")?;
+        let timeout = format!("{}s", within.as_secs());
+        self.geo.command(at, &["image", "wait", reference, "--timeout", &timeout]).await?;
+        Ok(())
+    }
+
+    /// How many of these nodes hold another one for well: they would ask it for a blob as readily as any.
+    ///
+    /// # Errors
+    /// When one does not answer.
+    pub async fn trusted_by(&self, nodes: &[usize], other: usize) -> Result<usize> {
+        let id = self.node(other).id;
+        let asked = nodes.iter().map(|at| async {
+            let url = format!("http://{}/api/v1/cluster", self.node(*at).registry);
+            let report: serde_json::Value = self.http.get(url).send().await?.error_for_status()?.json().await?;
+            let of = report["nodes"].as_array().and_then(|all| all.iter().find(|node| node["id"] == id));
+            let health = of.and_then(|node| node["health"]["state"].as_str()).ok_or("a report without health")?;
+            Ok::<_, Error>(usize::from(health == "ok"))
+        });
+        Ok(futures::future::try_join_all(asked).await?.into_iter().sum())
     }
 
     /// Wants what is pushed below a prefix in the near region only.
