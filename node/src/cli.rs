@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use portolan_meta::policy::PartitionContract;
+use portolan_meta::row::Traffic;
 use portolan_registry::TagReads;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -35,6 +36,9 @@ pub(crate) enum Command {
     Image(ImageCommand),
     /// Show what would be lost with each region if it died now
     Rpo(RpoArgs),
+    /// Limit how fast bytes move between regions
+    #[command(subcommand)]
+    Bandwidth(BandwidthCommand),
 }
 
 /// Arguments of `portolan serve`.
@@ -281,6 +285,86 @@ pub(crate) struct RpoArgs {
     pub(crate) json: bool,
 }
 
+/// Commands about the links between regions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BandwidthCommand {
+    /// List the limits, in the order in which they are tried
+    Ls(BandwidthLsArgs),
+    /// Set or lift one limit; it holds at once
+    Set(BandwidthSetArgs),
+}
+
+/// Arguments of `portolan bandwidth ls`.
+#[derive(Debug, Args)]
+pub(crate) struct BandwidthLsArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `portolan bandwidth set`.
+#[derive(Debug, Args)]
+pub(crate) struct BandwidthSetArgs {
+    /// How many bytes per second, for all nodes of a receiving region together: 500kB, 20MB, 1GB; or none
+    #[arg(value_name = "RATE", value_parser = rate)]
+    pub(crate) rate: Rate,
+    /// The region that sends; without it, any
+    #[arg(long, value_name = "REGION")]
+    pub(crate) from: Option<String>,
+    /// The region that receives; without it, any
+    #[arg(long, value_name = "REGION")]
+    pub(crate) to: Option<String>,
+    /// What the bytes are moved for: pulls, copies of new pushes, or other copies; without it, each with this limit
+    #[arg(long, value_name = "pull|ack|repair", value_parser = class)]
+    pub(crate) class: Option<Traffic>,
+    /// The admin token of the node that is asked; without it, the token is looked for on this machine
+    #[arg(long, value_name = "FILE", env = "PORTOLAN_ADMIN_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How fast bytes may move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rate {
+    /// As fast as the link.
+    Unlimited,
+    /// So many bytes per second.
+    Limited(u64),
+}
+
+fn rate(text: &str) -> Result<Rate, String> {
+    let wrong = || "give a whole number with B, kB, MB or GB, or none".to_owned();
+    if text == "none" {
+        return Ok(Rate::Unlimited);
+    }
+    let text = text.strip_suffix("/s").unwrap_or(text);
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+    let unit = match &text[digits..] {
+        "B" => 1,
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        _ => return Err(wrong()),
+    };
+    Ok(Rate::Limited(number.saturating_mul(unit)))
+}
+
+fn class(text: &str) -> Result<Traffic, String> {
+    match text {
+        "pull" => Ok(Traffic::Pull),
+        "ack" => Ok(Traffic::Ack),
+        "repair" => Ok(Traffic::Repair),
+        _ => Err("give pull, ack or repair".to_owned()),
+    }
+}
+
 /// How fresh tags are, as it is written on the command line.
 fn tag_reads(text: &str) -> Result<TagReads, String> {
     let wrong = || "give linearizable, or bounded: and a time, as bounded:2s".to_owned();
@@ -341,7 +425,7 @@ pub(crate) struct ServerArgs {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
 
-    use super::{Cli, Command, DevArgs, ImageCommand, interval, tag_reads};
+    use super::{Cli, Command, DevArgs, ImageCommand, Rate, interval, rate, tag_reads};
     use clap::{CommandFactory, Parser};
     use portolan_registry::TagReads;
     use std::time::Duration;
@@ -408,6 +492,24 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(tag_reads(text).ok(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_rate_has_a_unit_or_is_none() {
+        for (text, want) in [
+            ("none", Some(Rate::Unlimited)),
+            ("20MB", Some(Rate::Limited(20_000_000))),
+            ("20MB/s", Some(Rate::Limited(20_000_000))),
+            ("500kB", Some(Rate::Limited(500_000))),
+            ("7B", Some(Rate::Limited(7))),
+            ("20", None),
+            ("MB", None),
+            ("1.5MB", None),
+            ("20mb", None),
+            ("", None),
+        ] {
+            assert_eq!(rate(text).ok(), want, "{text:?}");
         }
     }
 

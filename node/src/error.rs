@@ -256,9 +256,7 @@ pub(crate) enum UsageError {
     #[error("--{0} is to be set and to be inherited")]
     SetAndInherited(&'static str),
     /// Half of an ack.
-    #[error(
-        "--ack-regions and --ack-copies belong together: nothing is set for the other here yet, so give both"
-    )]
+    #[error("--ack-regions and --ack-copies belong together: nothing is set for the other here yet, so give both")]
     HalfAnAck,
     /// What names no image.
     #[error("{reference:?} names no image: {reason}")]

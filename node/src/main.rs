@@ -28,7 +28,7 @@ mod telemetry;
 
 use anyhow::Context;
 use clap::Parser;
-use cli::{Cli, ClusterCommand, Command, ImageCommand, RepoCommand};
+use cli::{BandwidthCommand, Cli, ClusterCommand, Command, ImageCommand, RepoCommand};
 use error::Failure;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -63,6 +63,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Image(ImageCommand::Status(args)) => commands::image::status(&args).await,
             Command::Image(ImageCommand::Wait(args)) => commands::image::wait(&args).await,
             Command::Rpo(args) => commands::rpo::run(&args).await,
+            Command::Bandwidth(BandwidthCommand::Ls(args)) => commands::bandwidth::ls(&args).await,
+            Command::Bandwidth(BandwidthCommand::Set(args)) => commands::bandwidth::set(&args).await,
         }
     });
     // Work on the disk cannot be cancelled: what nobody waits for any more must not hold up the end.

@@ -26,7 +26,11 @@ struct Ran {
 impl Ran {
     /// Its output, if it went well.
     fn done(self) -> Result<String> {
-        if self.code == Some(0) { Ok(self.out) } else { Err(format!("{:?}: {}{}", self.code, self.out, self.err).into()) }
+        if self.code == Some(0) {
+            Ok(self.out)
+        } else {
+            Err(format!("{:?}: {}{}", self.code, self.out, self.err).into())
+        }
     }
 
     fn json(self) -> Result<Value> {
@@ -175,7 +179,11 @@ async fn a_ci_job_waits_until_the_image_and_its_signature_are_where_they_run() -
     cluster.kill(AP).await?;
     let image = Image::seeded(2, &[4_000_000, 200_000]);
     let registry = cluster.registry(EU);
-    registry.push("ci/app", "v1", &image).await?;
+    // Whoever was killed may have led.
+    wait::until("a push", WITHIN, async || {
+        registry.push("ci/app", "v1", &image).await.map_err(|error| error.to_string())
+    })
+    .await?;
     sign(&registry, "ci/app", &image).await?;
     let reference = format!("{}/ci/app:v1", cluster.nodes()[US].registry);
 

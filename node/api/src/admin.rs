@@ -2,15 +2,12 @@
 
 use crate::call::Call;
 use crate::errors::ApiError;
-use crate::listing::json;
+use crate::listing::{JSON, json};
 use crate::route::RouteError;
-use crate::{images, openapi, repos};
+use crate::{bandwidth, images, openapi, repos};
 use axum::body::Body;
 use http::Response;
 use portolan_auth::AdminResource;
-
-/// What every answer here is but the description.
-pub(crate) const JSON: &str = "application/json";
 
 pub(crate) async fn read(call: Call, resource: AdminResource) -> Result<Response<Body>, ApiError> {
     match resource {
@@ -19,6 +16,7 @@ pub(crate) async fn read(call: Call, resource: AdminResource) -> Result<Response
         AdminResource::Replication => images::status(call).await,
         AdminResource::Wait => images::wait(call).await,
         AdminResource::Rpo => Ok(json(&call.registry.rpo().await?, JSON)),
+        AdminResource::Bandwidth => bandwidth::read(call).await,
         AdminResource::OpenApi => Ok(openapi::description()),
     }
 }
@@ -27,6 +25,7 @@ pub(crate) async fn read(call: Call, resource: AdminResource) -> Result<Response
 pub(crate) async fn change(call: Call, resource: AdminResource) -> Result<Response<Body>, ApiError> {
     match resource {
         AdminResource::Repos => repos::change(call).await,
+        AdminResource::Bandwidth => bandwidth::change(call).await,
         AdminResource::Cluster
         | AdminResource::Replication
         | AdminResource::Wait

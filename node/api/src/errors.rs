@@ -180,7 +180,7 @@ fn registry(error: &RegistryError) -> Answer {
 fn policy(error: &PolicyError) -> Answer {
     use PolicyError as E;
     let status = match error {
-        E::RegionCount { .. } | E::AckOfNothing { .. } | E::Bound { .. } => StatusCode::BAD_REQUEST,
+        E::RegionCount { .. } | E::AckOfNothing { .. } | E::Bound { .. } | E::NoBandwidth => StatusCode::BAD_REQUEST,
         E::UnknownRegion { .. }
         | E::Copies { .. }
         | E::AckRegions { .. }
@@ -205,9 +205,7 @@ fn details(error: &ApiError) -> Option<Vec<Value>> {
             Some(vec![json!({ "referrers": parents })])
         }
         RegistryError::RegionUnknown { region, known } => Some(vec![json!({ "region": region, "known": known })]),
-        RegistryError::NotWanted { regions, wanted, .. } => {
-            Some(vec![json!({ "regions": regions, "wanted": wanted })])
-        }
+        RegistryError::NotWanted { regions, wanted, .. } => Some(vec![json!({ "regions": regions, "wanted": wanted })]),
         _ => None,
     }
 }

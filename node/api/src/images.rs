@@ -1,10 +1,9 @@
 //! Where an image is, and waiting until it is where somebody needs it.
 
-use crate::admin::JSON;
 use crate::call::Call;
 use crate::errors::ApiError;
 use crate::headers;
-use crate::listing::json;
+use crate::listing::{JSON, json};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use portolan_registry::ImageRef;

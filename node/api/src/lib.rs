@@ -16,15 +16,17 @@
 //! headers.
 //!
 //! In reading order: `route` and `query`, `dispatch` and `call`, the handlers (`base`, `manifests`, `blobs`, `uploads`,
-//! `listing`, `admin` with `repos`, `images` and `openapi`), `errors`, `body`, `places`, `gate` with `meter` and `span`, `ops`, `serve` with
+//! `listing`, `admin` with `repos`, `images`, `bandwidth`, `changes` and `openapi`), `errors`, `body`, `places`, `gate` with `meter` and `span`, `ops`, `serve` with
 //! `activity` and `stall`.
 
 mod activity;
 mod admin;
+mod bandwidth;
 mod base;
 mod blobs;
 mod body;
 mod call;
+mod changes;
 mod dispatch;
 mod errors;
 mod gate;

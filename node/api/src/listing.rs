@@ -12,6 +12,9 @@ use portolan_oci::{Descriptor, Digest, Page, RepoName, Tag};
 use serde::Serialize;
 use std::fmt::Display;
 
+/// The media type of most answers.
+pub(crate) const JSON: &str = "application/json";
+
 #[derive(Serialize)]
 struct TagList<'a> {
     name: &'a RepoName,
@@ -38,7 +41,7 @@ pub(crate) async fn tags(call: Call, repo: RepoName) -> Result<Response<Body>, A
     let last: Option<Tag> = page.last.as_deref().map(str::parse).transpose()?;
     let listing = call.registry.tags(&repo, Some(page.n.get()), last.as_ref()).await?;
     let next = next(listing.more, listing.entries.last(), &format!("/v2/{repo}/tags/list"), &page);
-    let mut response = json(&TagList { name: &repo, tags: listing.entries }, "application/json");
+    let mut response = json(&TagList { name: &repo, tags: listing.entries }, JSON);
     finish(&mut response, next, listing.stale);
     Ok(response)
 }
@@ -49,7 +52,7 @@ pub(crate) async fn catalog(call: Call) -> Result<Response<Body>, ApiError> {
     let last: Option<RepoName> = page.last.as_deref().map(str::parse).transpose()?;
     let listing = call.registry.catalog(Some(page.n.get()), last.as_ref()).await?;
     let next = next(listing.more, listing.entries.last(), "/v2/_catalog", &page);
-    let mut response = json(&Catalog { repositories: listing.entries }, "application/json");
+    let mut response = json(&Catalog { repositories: listing.entries }, JSON);
     finish(&mut response, next, listing.stale);
     Ok(response)
 }

@@ -1,22 +1,15 @@
 //! What is wanted for repositories, by prefix.
 
-use crate::admin::JSON;
 use crate::call::Call;
+use crate::changes;
 use crate::errors::ApiError;
 use crate::headers;
-use crate::listing::{json, page};
+use crate::listing::{JSON, json, page};
 use crate::query::encode;
 use crate::route::RouteError;
 use axum::body::Body;
-use bytes::Bytes;
 use http::{Method, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use portolan_registry::{BodyError, Prefix, RegistryError, RepoSettings};
-use std::time::Duration;
-use tokio::time::timeout;
-
-/// The longest body: settings are a few lines.
-const BODY_BYTES: usize = 64 * 1024;
+use portolan_registry::{Prefix, RepoSettings};
 
 /// `GET /api/v1/repos`: all prefixes and a page of repositories; `?name=` one repository, else `?prefix=` one prefix.
 pub(crate) async fn read(call: Call) -> Result<Response<Body>, ApiError> {
@@ -51,21 +44,10 @@ pub(crate) async fn change(call: Call) -> Result<Response<Body>, ApiError> {
     };
     let prefix = Prefix::parse(call.query.get("prefix").ok_or_else(missing)?)?;
     let change = if method == Method::PUT {
-        let settings = settings(call.body, call.registry.config().uploads.idle_timeout_ms).await?;
+        let settings = changes::said::<RepoSettings>(call.body, call.registry.config().uploads.idle_timeout_ms).await?;
         call.registry.set_repos(&prefix, settings).await?
     } else {
         call.registry.clear_repos(&prefix).await?
     };
     Ok(json(&change, JSON))
-}
-
-async fn settings(body: Body, idle_ms: u64) -> Result<RepoSettings, ApiError> {
-    let whole = timeout(Duration::from_millis(idle_ms), Limited::new(body, BODY_BYTES).collect()).await;
-    let bytes: Bytes = match whole {
-        Ok(Ok(whole)) => whole.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(ApiError::BodyTooLong { limit: BODY_BYTES }),
-        Ok(Err(error)) => return Err(RegistryError::from(BodyError(error)).into()),
-        Err(_) => return Err(RegistryError::Idle { idle_ms }.into()),
-    };
-    Ok(serde_json::from_slice(&bytes)?)
 }

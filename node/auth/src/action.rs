@@ -131,14 +131,16 @@ pub enum AdminResource {
     Wait,
     /// `rpo`: what would be lost with each region now.
     Rpo,
+    /// `bandwidth`: how fast bytes may move between regions.
+    Bandwidth,
     /// `openapi.json`: what the admin API has.
     OpenApi,
 }
 
 impl AdminResource {
     /// Every resource.
-    pub const ALL: [Self; 6] =
-        [Self::Cluster, Self::Repos, Self::Replication, Self::Wait, Self::Rpo, Self::OpenApi];
+    pub const ALL: [Self; 7] =
+        [Self::Cluster, Self::Repos, Self::Replication, Self::Wait, Self::Rpo, Self::Bandwidth, Self::OpenApi];
 
     /// Its path below `/api/v1/`.
     #[must_use]
@@ -149,6 +151,7 @@ impl AdminResource {
             Self::Replication => "replication",
             Self::Wait => "wait",
             Self::Rpo => "rpo",
+            Self::Bandwidth => "bandwidth",
             Self::OpenApi => "openapi.json",
         }
     }

@@ -162,12 +162,7 @@ fn unknown(view: &StateView, image: &ImageRef) -> RegistryError {
 }
 
 /// Puts the state of an image and what is on its way together.
-fn report(
-    image: &ImageRef,
-    digest: Digest,
-    state: &ImageState,
-    arriving: &BTreeMap<String, Arriving>,
-) -> ImageReport {
+fn report(image: &ImageRef, digest: Digest, state: &ImageState, arriving: &BTreeMap<String, Arriving>) -> ImageReport {
     let lost = || state.blobs.iter().filter(|blob| blob.lost);
     let none = Arriving::default();
     let regions = state.regions.iter().map(|region| {

@@ -70,8 +70,9 @@ impl ImageState {
         digest: &Digest,
         goal: &Goal,
     ) -> Result<Option<Self>, RegistryError> {
-        let contents = image::contents(view, repo, digest, IMAGE_OBJECTS)?.map_err(|error| {
-            RegistryError::TooMany { what: "manifests and blobs in an image".to_owned(), limit: error.limit }
+        let contents = image::contents(view, repo, digest, IMAGE_OBJECTS)?.map_err(|error| RegistryError::TooMany {
+            what: "manifests and blobs in an image".to_owned(),
+            limit: error.limit,
         })?;
         let Some(contents) = contents else { return Ok(None) };
         let topology = Topology::read(view)?;

@@ -18,7 +18,7 @@
 //! - `push`: puts a manifest once its blobs are durable enough. `delete`: takes away.
 //! - `image_ref`, `image_state`, `image`, `image_transfers`, `image_wait`: where an image is with everything that belongs
 //!   to it, and waiting until it is where somebody needs it. `rpo`: what would be lost with a region.
-//! - `repos_check`, `repos`: what operators want for repositories.
+//! - `repos_check`, `repos`, `bandwidth`: what operators want for repositories, and of the links between regions.
 //! - `report`: the cluster as an operator sees it. `readiness`: whether this node can serve pulls and take pushes.
 //! - `traffic`: what clients asked of this node; `load`: that and what it has to do, for the other nodes.
 //! - `testing` (a feature): nodes in one process, for the tests of this floor and of those above.
@@ -26,6 +26,7 @@
 pub mod config;
 pub mod error;
 
+mod bandwidth;
 mod clock;
 mod delete;
 mod disk;
@@ -60,6 +61,7 @@ pub mod testing;
 mod traffic;
 mod upload;
 
+pub use bandwidth::{Bandwidth, RateLimit};
 pub use clock::Stale;
 pub use config::Config;
 pub use delete::Deleted;

@@ -160,16 +160,15 @@ impl Registry {
         Ok(ReposAnswer { report, stale: confirmed.stale })
     }
 
-    /// What one prefix sets itself: one entry, or none.
+    /// What one prefix sets itself: one entry, or none. Never stale: it is what a change of some settings begins with.
     ///
     /// # Errors
     /// `NotConfirmed`.
     pub async fn prefix_settings(&self, prefix: &Prefix) -> Result<ReposAnswer, RegistryError> {
-        let confirmed = self.confirmed(None).await?;
-        let policies = confirmed.view.read(|view| Policies::read(view))?;
+        let policies = self.linearizable().await?.read(|view| Policies::read(view))?;
         let prefixes = prefixes(&policies, |found| found == prefix);
         let report = ReposReport { prefixes, repositories: Vec::new(), next: None };
-        Ok(ReposAnswer { report, stale: confirmed.stale })
+        Ok(ReposAnswer { report, stale: None })
     }
 
     /// Replaces the settings of a prefix; empty ones remove it.

@@ -46,7 +46,8 @@ pub enum PolicyError {
     /// A push would wait for regions that get no copies.
     #[error(
         "ack: pushes {} would wait for {regions} regions, and copies are wanted in {wanted}; lower ack.regions, or let \
-         more regions have copies", below(prefix)
+         more regions have copies",
+        below(prefix)
     )]
     AckRegions {
         /// Where it would be so.
@@ -59,7 +60,8 @@ pub enum PolicyError {
     /// A push would wait for copies that nobody makes.
     #[error(
         "ack: pushes {} would wait for {copies} copies in a region, and {wanted} are made there; lower ack.copies, or \
-         raise copies", below(prefix)
+         raise copies",
+        below(prefix)
     )]
     AckCopies {
         /// Where it would be so.
@@ -90,6 +92,9 @@ pub enum PolicyError {
         /// The bound.
         ms: u64,
     },
+    /// A limit that stops everything.
+    #[error("bytes_per_second: 0 would stop copies for ever; give 1 or more, or leave the limit out")]
+    NoBandwidth,
     /// The state machine saw what was not seen here.
     #[error("{0}")]
     Refused(String),
@@ -178,9 +183,8 @@ fn together(ground: &Ground<'_>, prefix: &Prefix, policy: &Policy) -> Result<(),
 /// What can be and may surprise.
 fn warnings(ground: &Ground<'_>, policy: &Policy, row: &PolicyRow) -> Vec<String> {
     let wanted = || ground.topology.all_regions().filter(|region| policy.regions.want(region));
-    let few = |copies: u32| -> Vec<&str> {
-        wanted().filter(|region| full_nodes(ground.topology, region) < copies).collect()
-    };
+    let few =
+        |copies: u32| -> Vec<&str> { wanted().filter(|region| full_nodes(ground.topology, region) < copies).collect() };
     let mut warnings = Vec::new();
     if let Some(copies) = row.copies.filter(|copies| !few(*copies).is_empty()) {
         let regions = few(copies).join(", ");

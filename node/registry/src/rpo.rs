@@ -102,7 +102,12 @@ impl Registry {
 
     /// What an operator should know about blobs without a copy.
     pub(crate) fn lost_warning(&self) -> Option<String> {
-        match self.floors.replication.exposure().damaged {
+        let replication = &self.floors.replication;
+        // Asked all the time, and there is hardly ever one.
+        if replication.damaged(1).is_empty() {
+            return None;
+        }
+        match replication.exposure().damaged {
             0 => None,
             1 => Some("1 blob has no copy left; `portolan rpo` lists its images".to_owned()),
             blobs => Some(format!("{blobs} blobs have no copy left; `portolan rpo` lists their images")),

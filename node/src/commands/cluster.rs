@@ -85,7 +85,7 @@ fn matrix(answer: &ClusterAnswer) -> String {
                 Some(None) => "silent".to_owned(),
                 Some(Some(rtt_ms)) => trip(rtt_ms),
             };
-            cells.push(Cell::new(text).set_alignment(CellAlignment::Right));
+            cells.push(Cell::new(text));
         }
         rows.add_row(cells);
     }
@@ -112,9 +112,12 @@ fn asked(answer: &ClusterAnswer, order: &OrderAnswer) -> String {
         rows.add_row(vec![
             Cell::new(format!("{}. {}", place + 1, node.name)),
             Cell::new(&node.region),
-            Cell::new(away).set_alignment(CellAlignment::Right),
+            Cell::new(away),
             Cell::new(node.health.as_ref().map_or_else(|| "-".to_owned(), health)),
         ]);
+    }
+    if let Some(column) = rows.column_mut(2) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
     let text = painted(&rows);
     let mut lines = text.lines();

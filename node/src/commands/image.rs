@@ -90,7 +90,7 @@ pub(crate) async fn wait(args: &ImageWaitArgs) -> Result<(), Failure> {
     let (began, shown) = (Instant::now(), asked.image.to_string());
     loop {
         let left = args.timeout.saturating_sub(began.elapsed());
-        let over = left.is_zero() && !began.elapsed().is_zero() && args.timeout <= began.elapsed();
+        let over = left.is_zero();
         let (report, json) = match asked.wait(&args.regions, left.min(ONE_WAIT)).await {
             Ok(answer) => answer,
             Err(error) if passes(&error) && !over => {
@@ -137,13 +137,7 @@ fn passes(error: &ClientError) -> bool {
 }
 
 /// What a wait has come to.
-fn ended(
-    args: &ImageWaitArgs,
-    shown: &str,
-    report: &ImageReport,
-    json: &str,
-    after: Duration,
-) -> Result<(), Failure> {
+fn ended(args: &ImageWaitArgs, shown: &str, report: &ImageReport, json: &str, after: Duration) -> Result<(), Failure> {
     if args.image.json {
         say(json.trim_end())?;
     } else if !report.done {
@@ -157,7 +151,12 @@ fn ended(
             };
             let regions: Vec<&str> =
                 report.regions.iter().filter(counts).map(|region| region.region.as_str()).collect();
-            say(&format!("{} is durable in {} after {:.1} s", called(shown, report), regions.join(", "), after.as_secs_f32()))?;
+            say(&format!(
+                "{} is durable in {} after {:.1} s",
+                called(shown, report),
+                regions.join(", "),
+                after.as_secs_f32()
+            ))?;
         }
         return Ok(());
     }

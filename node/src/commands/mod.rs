@@ -1,5 +1,6 @@
 //! What each command does.
 
+pub(crate) mod bandwidth;
 pub(crate) mod cluster;
 mod demo;
 pub(crate) mod dev;

@@ -149,7 +149,9 @@ fn render_change(change: &SettingsChange) -> String {
     }
     let moves = change.before.regions != change.settings.regions || change.before.copies != change.settings.copies;
     if moves {
-        text.push_str("\n\nCopies that are missing now are made in the background, and those that nothing wants any more go.");
+        text.push_str(
+            "\n\nCopies that are missing now are made in the background, and those that nothing wants any more go.",
+        );
     }
     for warning in &change.warnings {
         text.push_str(&format!("\n{} {warning}", paint("warning:", Colour::Bad)));

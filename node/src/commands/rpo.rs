@@ -109,10 +109,9 @@ mod tests {
     fn what_would_be_lost_is_a_table_and_the_names_of_the_images() {
         let regions = vec![region("ap-south", 0, 0, 0), region("eu-west", 3, 2, 0)];
         let report = RpoReport { regions, damaged_blobs: 0, damaged: Vec::new(), incomplete: false };
-        let want = "\
-IF THIS REGION DIED NOW  BLOBS LOST  BYTES LOST  OLDEST  IMAGES
-ap-south                          0         0 B       -       0
-eu-west                           3      3.0 MB      4s       2
+        let want = " IF THIS REGION DIED NOW  BLOBS LOST  BYTES LOST  OLDEST  IMAGES
+ ap-south                          0         0 B       -       0
+ eu-west                           3      3.0 MB      4s       2
 
 only in eu-west:
   team/app:v0

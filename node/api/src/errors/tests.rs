@@ -25,6 +25,32 @@ fn policy(error: PolicyError) -> ApiError {
     RegistryError::Policy(error).into()
 }
 
+fn admin_cases() -> Vec<Case> {
+    vec![
+        (
+            RegistryError::RegionUnknown { region: "x".into(), known: vec!["eu".into()] }.into(),
+            400,
+            "REQUEST_INVALID",
+            None,
+        ),
+        (
+            RegistryError::NotWanted { repo: name(), regions: vec!["us".into()], wanted: Vec::new() }.into(),
+            409,
+            "REGION_UNWANTED",
+            None,
+        ),
+        (RegistryError::PolicyUnknown(String::new().try_into().unwrap()).into(), 404, "NAME_UNKNOWN", None),
+        (policy(PolicyError::RegionCount { count: 0 }), 400, "POLICY_INVALID", None),
+        (policy(PolicyError::AckOfNothing { regions: 0, copies: 1 }), 400, "POLICY_INVALID", None),
+        (policy(PolicyError::Bound { ms: 0 }), 400, "POLICY_INVALID", None),
+        (policy(PolicyError::Copies { copies: 9, most: 2 }), 409, "POLICY_INVALID", None),
+        (policy(PolicyError::UnknownRegion { region: "x".into(), known: Vec::new() }), 409, "POLICY_INVALID", None),
+        (ApiError::Query { key: "image", reason: "is missing".into() }, 400, "REQUEST_INVALID", None),
+        (serde_json::from_str::<u8>("{").unwrap_err().into(), 400, "REQUEST_INVALID", None),
+        (ApiError::BodyTooLong { limit: 1 }, 413, "REQUEST_INVALID", None),
+    ]
+}
+
 #[tokio::test]
 async fn each_failure_has_its_status_code_and_header() {
     let repo: RepoName = "a".parse().unwrap();
@@ -55,32 +81,6 @@ async fn each_failure_has_its_status_code_and_header() {
         (RegistryError::NotConfirmed.into(), 503, "UNAVAILABLE", Some(("retry-after", "2"))),
         (RegistryError::Unreachable(digest).into(), 503, "UNAVAILABLE", Some(("retry-after", "2"))),
         (RegistryError::AckPending(Vec::new()).into(), 503, "ACK_PENDING", Some(("retry-after", "5"))),
-        (
-            RegistryError::RegionUnknown { region: "x".into(), known: vec!["eu".into()] }.into(),
-            400,
-            "REQUEST_INVALID",
-            None,
-        ),
-        (
-            RegistryError::NotWanted { repo: name(), regions: vec!["us".into()], wanted: Vec::new() }.into(),
-            409,
-            "REGION_UNWANTED",
-            None,
-        ),
-        (RegistryError::PolicyUnknown(String::new().try_into().unwrap()).into(), 404, "NAME_UNKNOWN", None),
-        (policy(PolicyError::RegionCount { count: 0 }), 400, "POLICY_INVALID", None),
-        (policy(PolicyError::AckOfNothing { regions: 0, copies: 1 }), 400, "POLICY_INVALID", None),
-        (policy(PolicyError::Bound { ms: 0 }), 400, "POLICY_INVALID", None),
-        (policy(PolicyError::Copies { copies: 9, most: 2 }), 409, "POLICY_INVALID", None),
-        (
-            policy(PolicyError::UnknownRegion { region: "x".into(), known: Vec::new() }),
-            409,
-            "POLICY_INVALID",
-            None,
-        ),
-        (ApiError::Query { key: "image", reason: "is missing".into() }, 400, "REQUEST_INVALID", None),
-        (serde_json::from_str::<u8>("{").unwrap_err().into(), 400, "REQUEST_INVALID", None),
-        (ApiError::BodyTooLong { limit: 1 }, 413, "REQUEST_INVALID", None),
         (RegistryError::StorageFull.into(), 507, "STORAGE_FULL", None),
         (RegistryError::Outcome("X").into(), 500, "UNKNOWN", None),
         (RouteError::NoSuchPath.into(), 404, "UNSUPPORTED", None),
@@ -96,7 +96,7 @@ async fn each_failure_has_its_status_code_and_header() {
             Some(("www-authenticate", "Bearer realm=\"portolan admin\"")),
         ),
     ];
-    for (error, status, code, header) in cases {
+    for (error, status, code, header) in cases.into_iter().chain(admin_cases()) {
         let name = format!("{error:?}");
         let (got, body, headers) = ask(error).await;
         assert_eq!((got, body.errors[0].code.as_str()), (status, code), "{name}");

@@ -7,9 +7,9 @@ use http::Method;
 use portolan_auth::{Action, AdminResource};
 use portolan_oci::Digest;
 use portolan_registry::{
-    ClusterReport, DamagedImage, HealthReport, HealthState, ImageRegion, ImageReport, LagReport, LinkReport, LoadReport,
-    NodeReport, OrderReport, PrefixReport, RegionLinkReport, RegionRpo, RepoReport, RepoSettings, ReposReport, RpoReport,
-    SettingsChange, SettingsFrom,
+    Bandwidth, ClusterReport, DamagedImage, HealthReport, HealthState, ImageRegion, ImageReport, LagReport, LinkReport,
+    LoadReport, NodeReport, OrderReport, PrefixReport, RateLimit, RegionLinkReport, RegionRpo, RepoReport,
+    RepoSettings, ReposReport, RpoReport, SettingsChange, SettingsFrom,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -156,13 +156,8 @@ fn settings(full: bool, other: bool) -> RepoSettings {
 
 fn repos(full: bool, other: bool) -> ReposReport {
     let prefix = || full.then(|| "team".to_owned().try_into().unwrap());
-    let from = SettingsFrom {
-        regions: prefix(),
-        copies: prefix(),
-        ack: prefix(),
-        tag_reads: prefix(),
-        partition: prefix(),
-    };
+    let from =
+        SettingsFrom { regions: prefix(), copies: prefix(), ack: prefix(), tag_reads: prefix(), partition: prefix() };
     let settings = || settings(full, other);
     ReposReport {
         prefixes: vec![PrefixReport { prefix: String::new().try_into().unwrap(), settings: settings() }],
@@ -213,10 +208,16 @@ fn rpo(full: bool) -> RpoReport {
     RpoReport { regions: vec![region], damaged_blobs: 1, damaged, incomplete: false }
 }
 
+fn bandwidth(full: bool) -> Bandwidth {
+    let region = || full.then(|| "eu".to_owned());
+    let class = serde_json::from_value(if full { json!("repair") } else { Value::Null }).unwrap();
+    Bandwidth { limits: vec![RateLimit { from: region(), to: region(), class, bytes_per_second: 1 }] }
+}
+
 #[test]
 fn every_answer_is_described_field_by_field() {
     let root = description();
-    let change = |full| SettingsChange {
+    let change = |full: bool| SettingsChange {
         prefix: "a".to_owned().try_into().unwrap(),
         before: settings(!full, false),
         settings: settings(full, true),
@@ -229,6 +230,7 @@ fn every_answer_is_described_field_by_field() {
             ("SettingsChange", serde_json::to_value(change(full)).unwrap()),
             ("Image", serde_json::to_value(image(full)).unwrap()),
             ("Rpo", serde_json::to_value(rpo(full)).unwrap()),
+            ("Bandwidth", serde_json::to_value(bandwidth(full)).unwrap()),
         ];
         for (schema, answer) in answers {
             assert_eq!(differences_from(&root, schema, &answer), [""; 0], "{answer}");
@@ -248,6 +250,8 @@ fn what_may_be_sent_is_what_is_taken() {
     assert_eq!(names(&wanted["properties"]), names(&taken));
     assert!(serde_json::from_value::<RepoSettings>(wanted["example"].clone()).is_ok());
     assert!(serde_json::from_value::<RepoSettings>(json!({"region": "all"})).is_err());
+    let wanted = &root["components"]["schemas"]["BandwidthWanted"];
+    assert!(serde_json::from_value::<Bandwidth>(wanted["example"].clone()).is_ok());
 }
 
 #[test]
@@ -314,7 +318,11 @@ fn each_resource_is_described_and_nothing_else() {
     for (path, item) in paths {
         let beside = |name: &&String| name.starts_with("x-") || *name == "parameters";
         let methods: Vec<&String> = item.as_object().unwrap().keys().filter(|name| !beside(name)).collect();
-        let want: &[&str] = if path == "/api/v1/repos" { &["delete", "get", "head", "put"] } else { &["get", "head"] };
+        let want: &[&str] = match path.as_str() {
+            "/api/v1/repos" => &["delete", "get", "head", "put"],
+            "/api/v1/bandwidth" => &["get", "head", "put"],
+            _ => &["get", "head"],
+        };
         assert_eq!(methods, want, "{path}");
         for method in [Method::GET, Method::HEAD] {
             let action = route::admin(&method, path.trim_start_matches("/api/v1/")).unwrap();

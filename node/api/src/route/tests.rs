@@ -137,6 +137,7 @@ fn the_admin_api_tells_looking_from_changing() {
         (Method::GET, "wait", Some("admin.read")),
         (Method::PUT, "wait", Some("admin.change")),
         (Method::GET, "rpo", Some("admin.read")),
+        (Method::PUT, "bandwidth", Some("admin.change")),
         (Method::GET, "repos/", None),
         (Method::GET, "clusters", None),
         (Method::GET, "", None),

@@ -69,18 +69,19 @@ impl Case {
 }
 
 /// The codes that no request gets, and why.
-const UNREACHED: [(ErrorCode, &str); 2] = [
+const UNREACHED: [(ErrorCode, &str); 3] = [
     (
         ErrorCode::Denied,
         "there is no access control yet: who needs credentials is told UNAUTHORIZED, all else is allowed",
     ),
+    (ErrorCode::RegionUnwanted, "it takes a second region, where policy wants nothing: `images` asks for it there"),
     (ErrorCode::Unknown, "a fault of the registry itself, which no request may cause"),
 ];
 
 const NOT_FOUND: &str = "/v2/{repo}/blobs/{nowhere}";
 
 fn cases() -> Vec<Case> {
-    [names(), blobs(), uploads(), manifests(), lists(), methods(), bad_days()].into_iter().flatten().collect()
+    [names(), blobs(), uploads(), manifests(), lists(), methods(), admin(), bad_days()].into_iter().flatten().collect()
 }
 
 fn names() -> Vec<Case> {
@@ -231,6 +232,28 @@ fn methods() -> Vec<Case> {
         case(E::Unauthorized, 401, "DELETE", "/api/v1/cluster")
             .with("Authorization", "Bearer wrong")
             .says("WWW-Authenticate", "Bearer realm=\"portolan admin\""),
+    ]
+}
+
+fn admin() -> Vec<Case> {
+    use ErrorCode as E;
+    let put = |code, status, target: &str, body: &str| {
+        let case = case(code, status, "PUT", target).with("Authorization", "Bearer s3cret");
+        case.with("Content-Length", body.len().to_string()).body(body)
+    };
+    vec![
+        case(E::RequestInvalid, 400, "GET", "/api/v1/wait"),
+        case(E::RequestInvalid, 400, "GET", "/api/v1/wait?image={repo}:t&timeout=soon"),
+        case(E::RequestInvalid, 400, "GET", "/api/v1/wait?image={repo}:t&regions=mars"),
+        put(E::RequestInvalid, 400, "/api/v1/repos?prefix=b", "{"),
+        put(E::RequestInvalid, 400, "/api/v1/repos", "{}"),
+        put(E::RequestInvalid, 400, "/api/v1/bandwidth", "{\"limits\": 1}"),
+        put(E::PolicyInvalid, 409, "/api/v1/repos?prefix=b", "{\"copies\": 9}"),
+        put(E::PolicyInvalid, 400, "/api/v1/repos?prefix=b", "{\"tag_reads\": {\"bounded_ms\": 0}}"),
+        put(E::PolicyInvalid, 400, "/api/v1/bandwidth", "{\"limits\": [{\"bytes_per_second\": 0}]}"),
+        put(E::NameInvalid, 400, "/api/v1/repos?prefix=B", "{}"),
+        case(E::NameUnknown, 404, "DELETE", "/api/v1/repos?prefix=b").with("Authorization", "Bearer s3cret"),
+        case(E::ManifestUnknown, 404, "GET", "/api/v1/replication?image={repo}:none"),
     ]
 }
 

@@ -161,7 +161,13 @@ async fn settings_that_cannot_be_are_refused_with_what_is_wrong_and_what_to_do()
         ("a", json!({"copies": 2}), 409, "POLICY_INVALID", &["copies: 2", "1 to 1", "full node"]),
         ("a", json!({"ack": {"regions": 0, "copies": 1}}), 400, "POLICY_INVALID", &["promise nothing"]),
         ("a", json!({"ack": {"regions": 1, "copies": 0}}), 400, "POLICY_INVALID", &["promise nothing"]),
-        ("a", json!({"ack": {"regions": 4, "copies": 1}}), 409, "POLICY_INVALID", &["wait for 4 regions", "wanted in 3"]),
+        (
+            "a",
+            json!({"ack": {"regions": 4, "copies": 1}}),
+            409,
+            "POLICY_INVALID",
+            &["wait for 4 regions", "wanted in 3"],
+        ),
         (
             "a",
             json!({"regions": {"only": ["r2"]}, "ack": {"regions": 2, "copies": 1}}),
@@ -231,5 +237,38 @@ async fn without_a_leader_nothing_is_set_and_what_is_known_is_shown_as_stale() {
     assert!(header(&answer, "Warning").starts_with("299 ") && answer.headers().contains_key("Age"));
     let answer: Value = answer.json().await.unwrap();
     assert_eq!(answer["repositories"][0]["settings"]["regions"], json!({"only": ["r1"]}));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn limits_of_bandwidth_are_replaced_as_a_whole_and_the_same_everywhere() {
+    let server = Server::with(three()).await;
+    let (first, third) = (server.client(1), server.client(3));
+    let put = async |limits: Value| {
+        let request = first.ask("PUT", "/api/v1/bandwidth").bearer_auth(ADMIN);
+        request.body(json!({ "limits": limits }).to_string()).send().await.unwrap()
+    };
+    let shown = async |client: &Client| -> Value { client.get("/api/v1/bandwidth").await.json().await.unwrap() };
+    assert_eq!(shown(&third).await, json!({"limits": []}));
+    let answer = put(json!([{"from": "r1", "to": "r2", "class": "repair", "bytes_per_second": 5}])).await;
+    assert_eq!(answer.status(), 200);
+    let want = json!([{"from": "r1", "to": "r2", "class": "repair", "bytes_per_second": 5}]);
+    assert_eq!(shown(&third).await, json!({ "limits": want }));
+    for (limits, status, says) in [
+        (json!([{"from": "mars", "bytes_per_second": 5}]), 409, "r1, r2, r3"),
+        (json!([{"bytes_per_second": 0}]), 400, "for ever"),
+    ] {
+        let body = refused(put(limits.clone()).await, status, "POLICY_INVALID").await;
+        assert!(body.errors[0].message.contains(says), "{limits}: {:?}", body.errors[0].message);
+    }
+    refused(put(json!([{"class": "gossip", "bytes_per_second": 1}])).await, 400, "REQUEST_INVALID").await;
+    let stranger = first.ask("PUT", "/api/v1/bandwidth").body("{\"limits\":[]}").send().await.unwrap();
+    refused(stranger, 401, "UNAUTHORIZED").await;
+    let gone = first.ask("DELETE", "/api/v1/bandwidth").bearer_auth(ADMIN).send().await.unwrap();
+    assert_eq!(header(&gone, "Allow"), "GET, HEAD, PUT");
+    refused(gone, 405, "UNSUPPORTED").await;
+    assert_eq!(shown(&first).await, json!({ "limits": want }));
+    assert_eq!(put(json!([])).await.status(), 200);
+    assert_eq!(shown(&third).await, json!({"limits": []}));
     server.stop().await;
 }

@@ -34,8 +34,7 @@ pub(super) fn table_of(report: &ImageReport) -> String {
         counted(report.blobs, "blob"),
         words::bytes(report.bytes as f64)
     );
-    let mut rows =
-        table(&["REGION", "COPIES", "DURABLE", "THERE", "MISSING", "ARRIVED", "RATE", "READY IN", "FROM"]);
+    let mut rows = table(&["REGION", "COPIES", "DURABLE", "THERE", "MISSING", "ARRIVED", "RATE", "READY IN", "FROM"]);
     for region in &report.regions {
         rows.add_row(row(region, report.blobs));
     }
@@ -148,7 +147,11 @@ mod tests {
             done: false,
             lost_blobs: 0,
             lost: Vec::new(),
-            regions: vec![region("ap-south", 0, 7, 0), region("eu-west", 1, 7, 0), region("us-east", 1, 3, 100_000_000)],
+            regions: vec![
+                region("ap-south", 0, 7, 0),
+                region("eu-west", 1, 7, 0),
+                region("us-east", 1, 3, 100_000_000),
+            ],
         }
     }
 
@@ -159,10 +162,10 @@ mod tests {
             "\
 team/app:v1   {digest}   1 manifest, 7 blobs, 120 MB
 
-REGION    COPIES  DURABLE   THERE  MISSING  ARRIVED     RATE  READY IN  FROM
-ap-south    none   7 of 7  120 MB        -        -        -         -  -
-eu-west        1   7 of 7  120 MB        -        -        -         -  -
-us-east        1   3 of 7   20 MB   100 MB    42 MB  12 MB/s        4s  eu-west-1"
+ REGION    COPIES  DURABLE   THERE  MISSING  ARRIVED     RATE  READY IN  FROM
+ ap-south    none   7 of 7  120 MB        -        -        -         -  -
+ eu-west        1   7 of 7  120 MB        -        -        -         -  -
+ us-east        1   3 of 7   20 MB   100 MB    42 MB  12 MB/s        4s  eu-west-1"
         );
         let got = table_of(&report());
         let got: Vec<&str> = got.lines().map(str::trim_end).collect();

@@ -78,23 +78,22 @@ fn prefixes_and_repositories_are_two_tables() {
         "next": null,
     }))
     .unwrap();
-    let want = "\
-PREFIX     REGIONS  COPIES  ACK                       TAG READS  WITHOUT LEADER
-(all)      -             1  -                         -          -
-team/prod  eu,us         -  1 copy in 2 regions each  -          -
+    let want = " PREFIX     REGIONS  COPIES  ACK                       TAG READS  WITHOUT LEADER
+ (all)      -             1  -                         -          -
+ team/prod  eu,us         -  1 copy in 2 regions each  -          -
 
-REPOSITORY     REGIONS  COPIES  ACK                       TAG READS     WITHOUT LEADER
-team/prod/app  eu,us         1  1 copy in 2 regions each  linearizable  as the node has it";
+ REPOSITORY     REGIONS  COPIES  ACK                       TAG READS     WITHOUT LEADER
+ team/prod/app  eu,us         1  1 copy in 2 regions each  linearizable  as the node has it";
     assert_eq!(trimmed(&render_all(&report)), want);
     let want = "\
 team/prod/app
 
-SETTING         VALUE                     FROM
-regions         eu,us                     team/prod
-copies          1                         (all)
-ack             1 copy in 2 regions each  team/prod
-tag-reads       linearizable              default
-without-leader  as the node has it        default";
+ SETTING         VALUE                     FROM
+ regions         eu,us                     team/prod
+ copies          1                         (all)
+ ack             1 copy in 2 regions each  team/prod
+ tag-reads       linearizable              default
+ without-leader  as the node has it        default";
     assert_eq!(trimmed(&render_one(&report)), want);
 }
 
