@@ -308,7 +308,8 @@ impl Crew<'_> {
         while !bytes.is_empty() {
             let index = claim.offset / CHUNK_BYTES;
             let chunk_end = ((index + 1) * CHUNK_BYTES).min(self.fetch.size);
-            let piece = bytes.split_to(bytes.len().min(usize::try_from(chunk_end - claim.offset).unwrap_or(usize::MAX)));
+            let piece =
+                bytes.split_to(bytes.len().min(usize::try_from(chunk_end - claim.offset).unwrap_or(usize::MAX)));
             claim.offset += piece.len() as u64;
             self.fetch.note_received(piece.len() as u64);
             hand.pieces.push(piece);

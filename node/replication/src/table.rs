@@ -77,7 +77,10 @@ impl Tables {
         let holders = known.candidates.iter().filter(|candidate| !candidate.relay);
         for holder in holders.take(ASKED) {
             let until = deadline.min(Instant::now() + self.patience / 3);
-            match timeout_at(until, self.peers.blob_sums(holder.node, &digest)).await.unwrap_or(Err(PeerError::Deadline)) {
+            match timeout_at(until, self.peers.blob_sums(holder.node, &digest))
+                .await
+                .unwrap_or(Err(PeerError::Deadline))
+            {
                 Ok(sums) if sums.len() as u64 == size.div_ceil(CHUNK_BYTES) && table_digest(&sums) == committed => {
                     return Some(Table(sums.into()));
                 }

@@ -54,7 +54,7 @@ fn lacks(part: &ChunkedPart) -> Vec<u64> {
 #[test]
 fn chunks_in_any_order_make_the_blob() {
     for seed in 0..20 {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut rng = StdRng::seed_from_u64(seed);
         let dir = tempfile::tempdir().unwrap();
         let (blobs, parts) = open(dir.path());
@@ -108,7 +108,7 @@ fn forget(dir: &Path, durable: &[u64], state: &[u8], size: u64, rng: &mut StdRng
 #[test]
 fn a_crash_keeps_every_durable_chunk_and_nothing_else() {
     for seed in 0..30 {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut rng = StdRng::seed_from_u64(seed);
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("fetches/f");
