@@ -147,6 +147,21 @@ impl Fetches {
         }
     }
 
+    /// Lets policy decide anew about the transfers that it wanted: one that nobody reads and this node no longer lacks
+    /// ends, or bytes would go on to land where they may not lie any more.
+    pub(crate) fn reconsider(&self) {
+        let running: Vec<_> = self.lock().values().map(Arc::clone).collect();
+        for fetch in running.iter().filter(|fetch| fetch.wanted.load(Ordering::Acquire)) {
+            if matches!(self.holders.lacks(&fetch.digest), Ok(false)) {
+                let running = self.lock();
+                // One that has been let go of by now is ending, and another may have begun in its place.
+                if running.get(&fetch.digest).is_some_and(|found| Arc::ptr_eq(found, fetch)) {
+                    fetch.disown();
+                }
+            }
+        }
+    }
+
     /// The digests with leftovers of earlier tries.
     pub(crate) async fn leftovers(&self) -> Result<Vec<Digest>, StoreError> {
         self.landing.leftovers().await

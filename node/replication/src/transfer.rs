@@ -147,6 +147,13 @@ impl Fetch {
         }
     }
 
+    /// Policy wants the copy no longer. While somebody reads, the transfer goes on.
+    pub(crate) fn disown(&self) {
+        self.wanted.store(false, Ordering::Release);
+        // Wakes whoever waits in `unread`.
+        self.readers.send_modify(|_| {});
+    }
+
     /// Returns once nobody reads although nobody else wants it.
     pub(crate) async fn unread(&self) {
         let mut readers = self.readers.subscribe();

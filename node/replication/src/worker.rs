@@ -208,6 +208,7 @@ impl Worker {
         if let Err(error) = self.compare(known).await {
             error!(%error, "what is missing could not be computed");
         }
+        self.fetches.reconsider();
         self.sweep_leftovers().await;
         self.desk.end_scan();
         Scan::Idle
