@@ -14,7 +14,7 @@
 //!
 //! Reading order: what is stored ([`family`], [`key`], [`row`], [`id`]), what can happen ([`command`], [`outcome`],
 //! [`limits`]), how it is read and written ([`view`], [`overlay`], [`codec`]), what happens ([`mod@apply`]), what can be
-//! wanted and asked ([`policy`], [`placement`], [`query`]), and a state in memory for tests ([`memory`]).
+//! wanted and asked ([`policy`], [`policies`], [`placement`], [`query`]), and a state in memory for tests ([`memory`]).
 
 pub mod apply;
 pub mod codec;
@@ -28,6 +28,7 @@ pub mod memory;
 pub mod outcome;
 pub mod overlay;
 pub mod placement;
+pub mod policies;
 pub mod policy;
 pub mod query;
 pub mod row;

@@ -3,7 +3,8 @@
 use crate::error::RegistryError;
 use portolan_meta::image;
 use portolan_meta::placement::{self, Topology};
-use portolan_meta::policy::{self, Policy};
+use portolan_meta::policies;
+use portolan_meta::policy::Policy;
 use portolan_meta::query;
 use portolan_meta::row::BlobState;
 use portolan_meta::view::View;
@@ -76,7 +77,7 @@ impl ImageState {
         })?;
         let Some(contents) = contents else { return Ok(None) };
         let topology = Topology::read(view)?;
-        let policy = policy::effective(view, repo)?;
+        let policy = policies::effective(view, repo)?;
         let needed = needed(&topology, &policy, goal)?;
         let mut blobs = Vec::with_capacity(contents.blobs.len());
         for digest in contents.blobs {

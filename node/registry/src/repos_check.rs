@@ -3,9 +3,13 @@
 
 use portolan_meta::limits::{POLICY_BOUND_MS, POLICY_COPIES, POLICY_REGIONS};
 use portolan_meta::placement::Topology;
-use portolan_meta::policy::{Policies, Policy, PolicyRow, Prefix, TagReads};
+use portolan_meta::policies::Policies;
+use portolan_meta::policy::{Policy, PolicyRow, Prefix, TagReads};
 use portolan_meta::row::NodeRow;
 use std::collections::BTreeMap;
+
+/// No link is faster, in bytes per second.
+pub(crate) const MOST_BYTES_PER_SECOND: u64 = 1_000_000_000_000;
 
 /// Why settings are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,9 +96,12 @@ pub enum PolicyError {
         /// The bound.
         ms: u64,
     },
-    /// A limit that stops everything.
-    #[error("bytes_per_second: 0 would stop copies for ever; give 1 or more, or leave the limit out")]
-    NoBandwidth,
+    /// A limit that stops everything, or none at all.
+    #[error("bytes_per_second: {bytes_per_second}; give 1 to {MOST_BYTES_PER_SECOND}, or leave the limit out")]
+    Rate {
+        /// What was asked for.
+        bytes_per_second: u64,
+    },
     /// The state machine saw what was not seen here.
     #[error("{0}")]
     Refused(String),

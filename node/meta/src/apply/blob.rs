@@ -5,7 +5,7 @@ use crate::family::Family;
 use crate::id::{FileId, NodeId, StoreId};
 use crate::key;
 use crate::outcome::{Outcome, Refusal};
-use crate::policy::Policies;
+use crate::policies::Policies;
 use crate::query;
 use crate::row::{BlobRow, BlobState, ReclaimRow};
 use crate::view::ViewError;

@@ -5,7 +5,8 @@ use crate::family::Family;
 use crate::key;
 use crate::limits;
 use crate::outcome::{Outcome, Refusal};
-use crate::policy::{Policies, PolicyRow, Prefix, TagReads};
+use crate::policies::Policies;
+use crate::policy::{PolicyRow, Prefix, TagReads};
 use crate::row::BandwidthRow;
 use crate::view::ViewError;
 

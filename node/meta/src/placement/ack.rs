@@ -1,7 +1,7 @@
 //! What a push waits for.
 
-use super::Topology;
 use super::standing::answers;
+use super::topology::Topology;
 use crate::id::NodeId;
 use crate::policy::{Policy, Regions};
 use crate::query;

@@ -1,6 +1,7 @@
 //! Targets against facts: what a blob lacks, what it has too much of, and what its loss hangs on.
 
-use super::{Topology, wanted};
+use super::topology::Topology;
+use super::wanted::wanted;
 use crate::id::{FileId, StoreId};
 use crate::query;
 use crate::row::{BlobState, NodeState};

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use super::{COPIES_PER_REGION, Topology, ack_policy, default_ack, voters};
+use super::{Topology, ack_policy, default_ack, voters};
 use crate::id::{NodeId, StoreId};
-use crate::policy::{Policy, Regions};
+use crate::policy::{COPIES_PER_REGION, Policy, Regions};
 use crate::row::{AckPolicy, NodeRow, NodeState, Role, StoreRow};
 use portolan_oci::Digest;
 use proptest::prelude::{Just, Strategy};

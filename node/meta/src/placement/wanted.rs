@@ -1,6 +1,7 @@
 //! Which stores shall hold a blob: what the policies of the repositories that show it want, together.
 
-use super::{Topology, rendezvous};
+use super::rendezvous;
+use super::topology::Topology;
 use crate::family::Family;
 use crate::id::{RepoId, StoreId};
 use crate::key;

@@ -1,7 +1,8 @@
 use super::{Ground, PolicyError, check};
 use portolan_meta::id::{NodeId, StoreId};
 use portolan_meta::placement::Topology;
-use portolan_meta::policy::{Policies, PolicyRow, Prefix, Regions, TagReads};
+use portolan_meta::policies::Policies;
+use portolan_meta::policy::{PolicyRow, Prefix, Regions, TagReads};
 use portolan_meta::row::{AckPolicy, NodeRow, NodeState, Role, StoreRow};
 
 fn node((id, region): (u64, &&str)) -> NodeRow {

@@ -9,6 +9,6 @@ mod invariants;
 mod location;
 mod manifest;
 mod node;
-mod policy;
 mod property;
+mod settings;
 mod world;

@@ -5,7 +5,8 @@ use crate::command::{Command, DropReason, FoundCopy};
 use crate::id::{FileId, StoreId};
 use crate::outcome::{Outcome, Refusal};
 use crate::placement::{Topology, standing, wanted};
-use crate::policy::{PolicyRow, Prefix, Regions, TagReads, effective};
+use crate::policies::effective;
+use crate::policy::{PolicyRow, Prefix, Regions, TagReads};
 use crate::query;
 use crate::row::{AckPolicy, BandwidthLimit, BandwidthRow, NodeState, Traffic};
 

@@ -1,0 +1,106 @@
+//! All settings at one moment, and what holds for a repository.
+
+use crate::codec::{corrupt, decode};
+use crate::family::Family;
+use crate::key;
+use crate::limits;
+use crate::policy::{Policy, PolicyRow, Prefix};
+use crate::view::{View, ViewError};
+use portolan_oci::RepoName;
+
+/// Settings by prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policies(Vec<(Prefix, PolicyRow)>);
+
+impl Policies {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// What the view fails with, or [`ViewError::Corrupt`].
+    pub fn read(view: &dyn View) -> Result<Self, ViewError> {
+        let prefix = key::policies();
+        let mut found = Vec::new();
+        for (key, value) in view.scan(Family::Repos, &prefix, None, limits::POLICIES)? {
+            let text = std::str::from_utf8(&key[prefix.len()..]).ok().and_then(|text| Prefix::parse(text).ok());
+            let name = text.ok_or_else(|| corrupt(Family::Repos, &key, "it ends in no prefix"))?;
+            found.push((name, decode(Family::Repos, &key, &value)?));
+        }
+        Ok(Self(found))
+    }
+
+    /// Each prefix with its settings, in lexical order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Prefix, &PolicyRow)> {
+        self.0.iter().map(|(prefix, row)| (prefix, row))
+    }
+
+    /// Whether no prefix has any.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What holds for a repository.
+    #[must_use]
+    pub fn of(&self, name: &RepoName) -> Policy {
+        self.inherit(|prefix| prefix.covers(name))
+    }
+
+    /// Puts together what some prefixes of one name say; they sort by their length.
+    fn inherit(&self, counts: impl Fn(&Prefix) -> bool) -> Policy {
+        let mut policy = Policy::default();
+        for (_, row) in self.0.iter().filter(|(prefix, _)| counts(prefix)) {
+            policy.regions = row.regions.clone().unwrap_or(policy.regions);
+            policy.copies = row.copies.unwrap_or(policy.copies);
+            policy.ack = row.ack.or(policy.ack);
+            policy.tag_reads = row.tag_reads.unwrap_or(policy.tag_reads);
+            policy.partition = row.partition.or(policy.partition);
+        }
+        policy
+    }
+
+    /// What holds where no more than the empty prefix does.
+    #[must_use]
+    pub fn of_all(&self) -> Policy {
+        self.inherit(|prefix| prefix.as_str().is_empty())
+    }
+
+    /// The most copies per region that any repository may want.
+    pub(crate) fn most_copies(&self) -> u32 {
+        let set = self.0.iter().filter_map(|(_, row)| row.copies);
+        set.chain([Policy::default().copies]).max().unwrap_or(1)
+    }
+}
+
+/// What holds for a repository.
+///
+/// # Errors
+/// What the view fails with, or [`ViewError::Corrupt`].
+pub fn effective(view: &dyn View, name: &RepoName) -> Result<Policy, ViewError> {
+    Ok(Policies::read(view)?.of(name))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::{Policies, Policy, PolicyRow, Prefix};
+    use crate::policy::{PartitionContract, TagReads};
+    use crate::row::AckPolicy;
+
+    #[test]
+    fn each_field_comes_from_the_longest_prefix_that_sets_it() {
+        let ack = AckPolicy { regions: 2, copies: 1 };
+        let rows = [
+            ("", PolicyRow { copies: Some(3), partition: Some(PartitionContract::Fail), ..PolicyRow::default() }),
+            ("team", PolicyRow { ack: Some(ack), copies: Some(1), ..PolicyRow::default() }),
+            ("team/prod", PolicyRow { tag_reads: Some(TagReads::Bounded { ms: 5 }), ..PolicyRow::default() }),
+        ];
+        let rows = rows.map(|(prefix, row)| (Prefix::parse(prefix).unwrap(), row));
+        let policies = Policies(rows.to_vec());
+        let of = |name: &str| policies.of(&name.parse().unwrap());
+        let root = Policy { copies: 3, partition: Some(PartitionContract::Fail), ..Policy::default() };
+        assert_eq!(of("other"), root);
+        let team = Policy { copies: 1, ack: Some(ack), ..root };
+        assert_eq!(of("team/test"), team);
+        assert_eq!(of("team/prod/app"), Policy { tag_reads: TagReads::Bounded { ms: 5 }, ..team });
+    }
+}
