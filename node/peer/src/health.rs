@@ -231,7 +231,7 @@ impl Record {
         let every = pulse.every.as_secs_f64();
         let known = self.intervals.len() >= ENOUGH;
         let mean = if known { self.mean.clamp(every, every * 1.25) } else { every };
-        let deviation = if known { self.deviation.clamp(every * 0.25, every * 0.45) } else { every * 0.45 };
+        let deviation = if known { self.deviation.clamp(every * 0.25, every * 0.4) } else { every * 0.4 };
         phi(now.duration_since(self.since).as_secs_f64(), mean, deviation)
     }
 
