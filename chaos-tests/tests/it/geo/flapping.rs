@@ -1,6 +1,6 @@
 //! A node that comes and goes.
 
-use super::{WITHIN, holders, seed, wait_copies};
+use super::{WITHIN, holders, push_all, seed, wait_copies};
 use portolan_chaos_tests::big::{Big, Pulled};
 use portolan_chaos_tests::geo::{self, Geo, Plan};
 use portolan_chaos_tests::{Result, tool};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const REPO: &str = "geo/flapping";
 const BLOBS: u64 = 24;
-const FLAPS: usize = 4;
+const FLAPS: usize = 3;
 /// Long enough to be committed as down each time.
 const AWAY: Duration = Duration::from_secs(3);
 const BACK: Duration = Duration::from_secs(2);
@@ -57,9 +57,7 @@ async fn a_flapping_node_moves_nothing_and_pulls_go_on() -> Result<()> {
     let far = geo.regions().await?[1].clone();
     let nodes = geo.nodes_of(&far);
     let near = geo.cluster.leader().await?;
-    for blob in &blobs {
-        blob.push(geo.node(near), REPO).await?;
-    }
+    push_all(&geo, near, blobs.iter().map(|blob| (*blob, REPO))).await?;
     for region in geo.regions().await? {
         wait_copies(&geo, &region, &blobs, 2).await?;
     }

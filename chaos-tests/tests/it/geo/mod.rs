@@ -15,12 +15,16 @@ mod residency;
 mod sources;
 mod stampede;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use portolan_chaos_tests::big::Big;
 use portolan_chaos_tests::geo::Geo;
 use portolan_chaos_tests::{Result, kills, wait};
 use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
+
+/// How many pushes go on at once where many are wanted.
+const AT_ONCE: usize = 8;
 
 /// How long anything may take that is not measured.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -49,6 +53,13 @@ async fn wait_copies(geo: &Geo, region: &str, blobs: &[Big], copies: usize) -> R
     Ok(())
 }
 
+/// Pushes blobs to a node, about in this order, some at once.
+async fn push_all<'a>(geo: &Geo, at: usize, blobs: impl Iterator<Item = (Big, &'a str)>) -> Result<()> {
+    let node = geo.node(at);
+    let pushes = stream::iter(blobs).map(async |(blob, repo)| blob.push(node, repo).await);
+    pushes.buffer_unordered(AT_ONCE).try_collect().await
+}
+
 /// Pushes blobs while a region is cut off, and waits until every other region has a copy of each. The region is still
 /// cut off then: once it is healed, they are cold there.
 async fn push_behind_a_cut(geo: &Geo, region: &str, repo: &str, blobs: &[Big]) -> Result<()> {
@@ -56,9 +67,7 @@ async fn push_behind_a_cut(geo: &Geo, region: &str, repo: &str, blobs: &[Big]) -
     let others: Vec<_> = regions.iter().filter(|name| *name != region).collect();
     let here = geo.nodes_of(others.first().ok_or("a WAN of one region")?)[0];
     geo.wan.cut(region)?;
-    for blob in blobs {
-        blob.push(geo.node(here), repo).await?;
-    }
+    push_all(geo, here, blobs.iter().map(|blob| (*blob, repo))).await?;
     for other in others {
         wait_copies(geo, other, blobs, 1).await?;
     }

@@ -1,6 +1,6 @@
 //! A node that is lost for good.
 
-use super::{MIB, WITHIN, holders, seed, wait_copies};
+use super::{MIB, WITHIN, holders, push_all, seed, wait_copies};
 use portolan_chaos_tests::big::Big;
 use portolan_chaos_tests::geo::{self, Geo, Plan};
 use portolan_chaos_tests::{Result, tool, wait};
@@ -46,13 +46,9 @@ async fn a_lost_nodes_copies_are_made_anew_unasked_and_those_with_one_copy_left_
     geo.set_repos(here, ENDANGERED, &json!({"regions": {"only": ["eu-west"]}})).await?;
     let blobs = |salt: u64| (0..BLOBS).map(|number| Big::new(seed ^ (salt + number), 1)).collect::<Vec<_>>();
     let (endangered, safe) = (blobs(1_000), blobs(2_000));
-    // The safe ones are the more recent ones, which come before older ones of the same standing.
-    for blob in &endangered {
-        blob.push(geo.node(here), ENDANGERED).await?;
-    }
-    for blob in &safe {
-        blob.push(geo.node(here), SAFE).await?;
-    }
+    // By turns, so that neither the order of their pushes nor its reverse is what is wanted.
+    let turns = endangered.iter().zip(&safe).flat_map(|(endangered, safe)| [(*endangered, ENDANGERED), (*safe, SAFE)]);
+    push_all(&geo, here, turns).await?;
     wait_copies(&geo, "eu-west", &endangered, 2).await?;
     for name in ["eu-west", "ap-south"] {
         wait_copies(&geo, name, &safe, 2).await?;
