@@ -168,7 +168,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Client(#[from] crate::client::ClientError),
     /// An image is not where it was waited for.
-    #[error("{image} is not durable in {} after {} s", .regions.join(", "), .after.as_secs_f32())]
+    #[error("{image} is not durable in {} after {:.1} s", .regions.join(", "), .after.as_secs_f32())]
     NotDurable {
         /// The image.
         image: String,

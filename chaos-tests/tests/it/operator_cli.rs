@@ -257,3 +257,31 @@ async fn what_one_region_alone_holds_is_named_until_another_has_it() -> Result<(
     cluster.stop().await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_an_image_is_copied_its_status_tells_how_fast_and_from_where() -> Result<()> {
+    let mut cluster = Cluster::start(Options::default()).await?;
+    let token = cluster.nodes()[EU].data.join("admin.token");
+    let token = token.to_str().ok_or("a path that is not UTF-8")?;
+    let limit = |rate: &'static str| ["bandwidth", "set", rate, "--token-file", token];
+    let said = at(&cluster, EU, &limit("2MB")).await?.done()?;
+    assert!(said.contains("2.0 MB/s"), "{said}");
+    cluster.registry(EU).push("slow/app", "v1", &Image::seeded(5, &[30_000_000])).await?;
+    let number = |value: &Value| value.as_u64().unwrap_or_default();
+    let coming = |report: &Value| {
+        let south = region(report, "ap-south");
+        number(&south["received_bytes"]) > 0 && number(&south["bytes_per_second"]) > 0 && number(&south["eta_ms"]) > 0
+    };
+    let report = status_until(&cluster, "slow/app:v1", coming).await?;
+    let south = region(&report, "ap-south");
+    assert!(number(&south["bytes_per_second"]) < 6_000_000, "{south}");
+    assert!(number(&south["received_bytes"]) <= number(&south["missing_bytes"]), "{south}");
+    let sources = south["sources"].as_array().ok_or("no sources")?;
+    assert!(!sources.is_empty() && !sources.contains(&json!("ap-south-1")), "{south}");
+    // Lifted while bytes move, the limit holds no one back.
+    at(&cluster, US, &["bandwidth", "ls"]).await?.done()?;
+    at(&cluster, EU, &limit("none")).await?.done()?;
+    at(&cluster, AP, &["image", "wait", "slow/app:v1", "--timeout", "60s"]).await?.done()?;
+    cluster.stop().await?;
+    Ok(())
+}

@@ -180,7 +180,7 @@ fn registry(error: &RegistryError) -> Answer {
 fn policy(error: &PolicyError) -> Answer {
     use PolicyError as E;
     let status = match error {
-        E::RegionCount { .. } | E::AckOfNothing { .. } | E::Bound { .. } | E::NoBandwidth => StatusCode::BAD_REQUEST,
+        E::RegionCount { .. } | E::AckOfNothing { .. } | E::Bound { .. } | E::Rate { .. } => StatusCode::BAD_REQUEST,
         E::UnknownRegion { .. }
         | E::Copies { .. }
         | E::AckRegions { .. }

@@ -4,7 +4,7 @@ use crate::clock::Stale;
 use crate::error::RegistryError;
 use crate::propose::refused;
 use crate::registry::Registry;
-use crate::repos_check::PolicyError;
+use crate::repos_check::{MOST_BYTES_PER_SECOND, PolicyError};
 use portolan_meta::command::Command;
 use portolan_meta::outcome::{Outcome, Refusal};
 use portolan_meta::placement::Topology;
@@ -71,8 +71,9 @@ impl Registry {
 fn check(topology: &Topology, bandwidth: &Bandwidth) -> Result<(), RegistryError> {
     let known: Vec<&str> = topology.all_regions().collect();
     for limit in &bandwidth.limits {
-        if limit.bytes_per_second == 0 {
-            return Err(PolicyError::NoBandwidth.into());
+        let bytes_per_second = limit.bytes_per_second;
+        if !(1..=MOST_BYTES_PER_SECOND).contains(&bytes_per_second) {
+            return Err(PolicyError::Rate { bytes_per_second }.into());
         }
         let mut named = limit.from.iter().chain(&limit.to);
         if let Some(region) = named.find(|region| !known.contains(&region.as_str())) {

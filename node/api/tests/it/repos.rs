@@ -188,6 +188,8 @@ async fn settings_that_cannot_be_are_refused_with_what_is_wrong_and_what_to_do()
         ("a", json!({"copies": "one"}), 400, "REQUEST_INVALID", &["one"]),
         ("a", json!({"ack": {"regions": 1, "copies": 1, "nodes": 1}}), 400, "REQUEST_INVALID", &["nodes"]),
         ("a", json!([1]), 400, "REQUEST_INVALID", &["the body"]),
+        ("a", json!([null, null]), 400, "REQUEST_INVALID", &["named fields"]),
+        ("a", json!({"ack": [1, 1]}), 400, "REQUEST_INVALID", &["named fields"]),
     ];
     for (prefix, wanted, status, code, says) in cases {
         let body = refused(put(&client, prefix, &wanted).await, status, code).await;
@@ -256,7 +258,8 @@ async fn limits_of_bandwidth_are_replaced_as_a_whole_and_the_same_everywhere() {
     assert_eq!(shown(&third).await, json!({ "limits": want }));
     for (limits, status, says) in [
         (json!([{"from": "mars", "bytes_per_second": 5}]), 409, "r1, r2, r3"),
-        (json!([{"bytes_per_second": 0}]), 400, "for ever"),
+        (json!([{"bytes_per_second": 0}]), 400, "leave the limit out"),
+        (json!([{"bytes_per_second": 1_000_000_000_001_u64}]), 400, "1000000000001"),
     ] {
         let body = refused(put(limits.clone()).await, status, "POLICY_INVALID").await;
         assert!(body.errors[0].message.contains(says), "{limits}: {:?}", body.errors[0].message);
