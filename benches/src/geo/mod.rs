@@ -46,22 +46,22 @@ pub async fn run(plan: &GeoPlan) -> (Part, Vec<Chart>) {
 }
 
 async fn scenarios(bench: &mut Bench<GeoPlan>) -> Result<()> {
-    if ["wan-crowd", "wan-fill", "wan-acks"].iter().any(|name| bench.plan.wants(name)) {
+    if ["wan-crowd", "wan-acks"].iter().any(|name| bench.plan.wants(name)) {
         bench.prepare("a cluster across regions");
         let site = Site::up(&bench.plan, &[]).await?;
         if bench.plan.wants("wan-crowd") {
             let ended = crowd::run(bench, &site).await;
             note(bench, "wan-crowd", ended);
         }
-        if bench.plan.wants("wan-fill") {
-            let ended = fill::run(bench, &site).await;
-            note(bench, "wan-fill", ended);
-        }
         if bench.plan.wants("wan-acks") {
             let ended = acks::run(bench, &site).await;
             note(bench, "wan-acks", ended);
         }
         site.down().await?;
+    }
+    if bench.plan.wants("wan-fill") {
+        let ended = fill::run(bench).await;
+        note(bench, "wan-fill", ended);
     }
     if bench.plan.wants("wan-kill") {
         let ended = kill::run(bench).await;

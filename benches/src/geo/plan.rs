@@ -3,8 +3,8 @@
 /// The scenarios, in the order of their running, and what each is.
 pub const SCENARIOS: [(&str, &str); 5] = [
     ("wan-crowd", "many clients pull one cold image in a remote region at once, then the same image warm"),
-    ("wan-fill", "background copies of one large blob and of many small ones to a remote region: how full the link is"),
     ("wan-acks", "a push that waits for one region or for two, and from its 201 until it is durable in all"),
+    ("wan-fill", "background copies of one large blob and of many small ones to a remote region: how full the link is"),
     ("wan-kill", "a node hangs, then dies, while clients pull through the others"),
     ("wan-repair", "a node is lost: until all its copies are made again, and pulls meanwhile"),
 ];

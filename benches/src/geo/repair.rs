@@ -208,7 +208,8 @@ async fn watch(site: &Site, survivors: &[usize], began: Instant) -> Result<(Vec<
         let look = Look::of(seconds, &texts);
         let before = looks.last().map_or((0.0, 0.0), |look: &Look| (look.made, look.copied));
         if lost.is_none() && look.out > 0.0 {
-            lost = Some(seconds);
+            // It was not at the look before: a small repair may have ended between the two.
+            lost = looks.last().map(|look| look.seconds).or(Some(seconds));
         }
         if (look.made, look.copied) != before {
             last = seconds;
