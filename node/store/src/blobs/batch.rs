@@ -10,8 +10,8 @@
 //! opened ([`super::reader`]), which for a small one costs nothing.
 
 use super::layout;
-use super::part::StoredFile;
 use super::shared::Shared;
+use super::stored::StoredFile;
 use super::sums::{Summer, Sums};
 use crate::error::StoreError;
 use crate::files;
@@ -129,7 +129,7 @@ impl Batch<'_> {
     /// Gives what is durable its names, and makes those durable.
     fn install(&self, folders: &[PathBuf]) -> Result<(), StoreError> {
         self.files.iter().try_for_each(|file| files::rename(&file.staged, &file.named))?;
-        side_by_side(folders, |folder| files::sync_dir(folder))
+        side_by_side(folders, files::sync_dir)
     }
 
     /// Removes whatever there is of it; nobody was told of any. What cannot be removed is whole, or no blob.
@@ -168,7 +168,7 @@ fn side_by_side<P: AsRef<Path> + Sync>(
     std::thread::scope(|scope| {
         let shares: Vec<_> = paths.chunks(share).map(|share| scope.spawn(move || do_share(share))).collect();
         let died = || Err(StoreError::Closed { what: "a thread of a batch" });
-        shares.into_iter().map(|share| share.join().unwrap_or_else(|_| died())).collect()
+        shares.into_iter().try_for_each(|share| share.join().unwrap_or_else(|_| died()))
     })
 }
 
