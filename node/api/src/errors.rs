@@ -140,7 +140,7 @@ fn invalid(error: &Invalid) -> Answer {
 fn registry(error: &RegistryError) -> Answer {
     use RegistryError as E;
     match error {
-        E::RepoUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
+        E::RepoUnknown(_) | E::PolicyUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
         E::ManifestUnknown { .. } => Answer::new(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
         E::BlobUnknown { .. } => Answer::new(StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
         E::UploadUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
@@ -168,7 +168,6 @@ fn registry(error: &RegistryError) -> Answer {
         E::RegionUnknown { .. } => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::RequestInvalid),
         E::NotWanted { .. } => Answer::new(StatusCode::CONFLICT, ErrorCode::RegionUnwanted),
         E::Policy(error) => policy(error),
-        E::PolicyUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
         E::StorageFull => Answer::new(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::StorageFull),
         E::Store(_) | E::View(_) | E::Refused(_) | E::Outcome(_) | E::OwnerFailed(_) => {
             Answer::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown)
