@@ -8,7 +8,8 @@
 use super::chunks::Chunks;
 use super::home::{DATA, Home, STATE};
 use super::install::install;
-use super::part::{PartReader, StoredFile, write_pieces};
+use super::part::{PartReader, write_pieces};
+use super::stored::StoredFile;
 use super::sums::CHUNK_BYTES;
 use crate::error::StoreError;
 use crate::files;

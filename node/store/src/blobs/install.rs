@@ -2,7 +2,7 @@
 
 use super::home::{DATA, Home};
 use super::layout;
-use super::part::StoredFile;
+use super::stored::StoredFile;
 use super::sums::Sums;
 use crate::error::StoreError;
 use crate::files;

@@ -11,11 +11,11 @@ use super::home::{DATA, Home, STATE};
 use super::install::install;
 use super::progress::Progress;
 use super::reader;
+use super::stored::StoredFile;
 use crate::error::StoreError;
 use crate::files;
 use crate::telemetry::{Action, timed};
 use bytes::Bytes;
-use portolan_meta::id::FileId;
 use portolan_oci::Digest;
 use rustix::io::{Errno, pwritev};
 use std::fs::File;
@@ -30,19 +30,6 @@ const PIECES_PER_WRITE: usize = 64;
 
 /// From which size on a batch pays for a second thread, so that its hash and its write overlap.
 const PARALLEL_BYTES: u64 = 1 << 20;
-
-/// A blob file that has just been made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredFile {
-    /// What it holds.
-    pub digest: Digest,
-    /// Its length in bytes.
-    pub size: u64,
-    /// Which file of that digest it is.
-    pub file: FileId,
-    /// The SHA-256 of the table of its chunks' CRC32C: what ranges of it are checked by elsewhere.
-    pub sums: Digest,
-}
 
 /// A part that could not be sealed.
 #[derive(Debug)]
