@@ -77,7 +77,7 @@ impl Filler {
         let (tables, digest, size) = (Arc::clone(&self.tables), fetch.digest, fetch.size);
         let coming = async move { tables.of(digest, size).await }.boxed().shared();
         if part.bytes() > 0
-            && let Some(table) = coming.clone().await
+            && let Some(Some(table)) = fetch.halt.run_until_cancelled(coming.clone()).await
         {
             let dropped = part.retain(table.sums());
             if dropped > 0 {
