@@ -12,20 +12,23 @@ use crate::source::Sources;
 use crate::telemetry::{self, Purpose};
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use portolan_meta::id::{FileId, NodeId};
 use portolan_oci::Digest;
 use portolan_peer::{MANY_BLOBS, PeerError};
 use portolan_store::{Blobs, StoredFile, WholeBlob};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, error, info, warn};
 
 /// How many nodes are asked for a blob before it goes the ordinary way.
 const ROUNDS: usize = 2;
+/// For how long the first of a batch's sources to be done waits for the others, so that all is made durable together.
+const GATHER: Duration = Duration::from_millis(100);
 /// How many batches are made durable at the same time: while one waits for the disk, another is written.
 const STORES: usize = 2;
 /// How many holders of wrong bytes are told at the same time.
@@ -154,10 +157,7 @@ impl Batches {
         }
         self.adopt(&mut items).await;
         for round in 0..ROUNDS {
-            let groups = groups_of(&items, round);
-            let reading = groups.into_iter().map(|(candidate, group)| self.read(candidate, group, &items, purpose));
-            let came = join_all(reading).await;
-            for (index, brought) in came.into_iter().flatten() {
+            for (index, brought) in self.round(groups_of(&items, round), &items, purpose).await {
                 items[index].brought = brought;
             }
         }
@@ -226,25 +226,54 @@ impl Batches {
         }
     }
 
-    /// Reads a group from one node and stores what came. What is told as `None` may be asked of another.
+    /// Asks each node for its group, and stores what comes at about the same time together. What is told as `None` may be
+    /// asked of another.
+    async fn round(
+        &self,
+        groups: Vec<(Candidate, Vec<usize>)>,
+        items: &[Item],
+        purpose: Purpose,
+    ) -> Vec<(usize, Option<Brought>)> {
+        let reading = groups.into_iter().map(|(candidate, group)| self.read(candidate, group, items, purpose));
+        let mut reading: FuturesUnordered<_> = reading.collect();
+        let mut told = Vec::new();
+        while let Some((mut came, waited)) = reading.next().await {
+            told.extend(waited);
+            let mut late = pin!(sleep(GATHER));
+            loop {
+                tokio::select! {
+                    Some((more, waited)) = reading.next() => {
+                        came.extend(more);
+                        told.extend(waited);
+                    }
+                    () = &mut late, if !reading.is_empty() => break,
+                    else => break,
+                }
+            }
+            told.extend(self.store(came, items).await);
+        }
+        told
+    }
+
+    /// Reads a group from one node; tells what came, and what is to be waited for.
     async fn read(
         &self,
         candidate: Candidate,
         group: Vec<usize>,
         items: &[Item],
         purpose: Purpose,
-    ) -> Vec<(usize, Option<Brought>)> {
-        let mut told = Vec::with_capacity(group.len());
+    ) -> (Vec<Arrived>, Vec<(usize, Option<Brought>)>) {
+        let (mut arrived, mut waited) = (Vec::with_capacity(group.len()), Vec::new());
         for part in group.chunks(MANY_BLOBS) {
             let (came, failure) = self.receive(candidate, part, items, purpose).await;
             if let Some(error) = failure {
                 debug!(peer = %candidate.node, blobs = part.len(), came = came.len(), %error, "a batch broke off");
             } else if candidate.relay {
-                told.extend(self.wait_for(candidate.node, part, &came, items));
+                waited.extend(self.wait_for(candidate.node, part, &came, items));
             }
-            told.extend(self.store(candidate.node, came, items).await);
+            arrived.extend(came.into_iter().map(|(index, bytes)| Arrived { index, from: candidate.node, bytes }));
         }
-        told
+        (arrived, waited)
     }
 
     /// What the node that crosses the WAN lacks still: whoever asked beyond it would cross a second time.
@@ -298,17 +327,20 @@ impl Batches {
     }
 
     /// Checks what came and makes it durable.
-    async fn store(&self, from: NodeId, came: BTreeMap<usize, Bytes>, items: &[Item]) -> Vec<(usize, Option<Brought>)> {
+    async fn store(&self, came: Vec<Arrived>, items: &[Item]) -> Vec<(usize, Option<Brought>)> {
         let mut told = Vec::with_capacity(came.len());
+        let from: HashMap<usize, NodeId> = came.iter().map(|arrived| (arrived.index, arrived.from)).collect();
         let blobs: Vec<(usize, Digest, Bytes)> =
-            came.into_iter().map(|(index, bytes)| (index, items[index].digest, bytes)).collect();
+            came.into_iter().map(|arrived| (arrived.index, items[arrived.index].digest, arrived.bytes)).collect();
         let Ok((right, wrong)) = blocking(move || Ok(checked(blobs))).await else { return told };
-        let accused: Vec<Digest> = wrong.iter().map(|index| items[*index].digest).collect();
-        told.extend(wrong.into_iter().map(|index| (index, Some(Brought::Wrong))));
-        futures::stream::iter(&accused)
-            .for_each_concurrent(ACCUSATIONS, |digest| async move {
-                telemetry::ended("wrong").increment(1);
-                self.sources.wrong_bytes(digest, &[from]).await;
+        for index in &wrong {
+            told.push((*index, Some(Brought::Wrong)));
+            telemetry::ended("wrong").increment(1);
+        }
+        let accused: Vec<(Digest, NodeId)> = wrong.iter().map(|index| (items[*index].digest, from[index])).collect();
+        futures::stream::iter(accused)
+            .for_each_concurrent(ACCUSATIONS, |(digest, node)| async move {
+                self.sources.wrong_bytes(&digest, &[node]).await;
             })
             .await;
         let Ok(_turn) = self.stores.acquire().await else { return told };
@@ -343,6 +375,13 @@ impl Batches {
         let (digest, file, generation) = (stored.digest, stored.file, item.known.generation);
         self.confirm.push(Finished { digest, file, generation, adopted: false });
     }
+}
+
+/// A blob's bytes, and whose they are. Nobody has looked at them yet.
+struct Arrived {
+    index: usize,
+    from: NodeId,
+    bytes: Bytes,
 }
 
 /// Whom to ask for what, in this round.
