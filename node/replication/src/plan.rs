@@ -133,14 +133,13 @@ impl Plan {
         let Some(missing) = missing else { return };
         let mine = missing.stores.contains(&self.own);
         let first = if mine { Turn::Ready } else { Turn::None };
+        if known.is_none() && self.entries.len() >= self.limit {
+            self.overflowed = true;
+            return;
+        }
         let entry = match known {
             Some(entry) if mine == entry.missing.stores.contains(&self.own) => Entry { missing, ..entry },
-            Some(_) => Entry { missing, failures: 0, turn: first },
-            None if self.entries.len() >= self.limit => {
-                self.overflowed = true;
-                return;
-            }
-            None => Entry { missing, failures: 0, turn: first },
+            _ => Entry { missing, failures: 0, turn: first },
         };
         self.queue(digest, &entry);
         self.entries.insert(digest, entry);

@@ -6,7 +6,7 @@ use crate::key;
 use crate::limits;
 use crate::outcome::{Outcome, Refusal};
 use crate::policies::Policies;
-use crate::policy::{PolicyRow, Prefix, TagReads};
+use crate::policy::{PolicyRow, Prefix, Regions, TagReads};
 use crate::row::BandwidthRow;
 use crate::view::ViewError;
 
@@ -44,7 +44,7 @@ pub(super) fn set_bandwidth(tx: &mut Tx<'_>, row: &BandwidthRow) -> Result<Outco
 }
 
 fn unfit(policy: &PolicyRow) -> Option<String> {
-    let named = policy.regions.as_ref().and_then(|regions| regions.named());
+    let named = policy.regions.as_ref().and_then(Regions::named);
     if let Some(count) = named.map(|regions| regions.len())
         && !(1..=limits::POLICY_REGIONS).contains(&count)
     {
