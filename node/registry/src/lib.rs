@@ -76,7 +76,8 @@ pub use push::{ManifestPush, PutAnswer};
 pub use readiness::Readiness;
 pub use registry::{Floors, Registry};
 pub use report::{
-    ClusterReport, HealthReport, HealthState, LagReport, LinkReport, LoadReport, NodeReport, OrderReport, RegionLinkReport,
+    ClusterReport, HealthReport, HealthState, LagReport, LinkReport, LoadReport, NodeReport, OrderReport,
+    RegionLinkReport,
 };
 pub use repos::{
     Ack, PrefixReport, RepoReport, RepoSettings, ReposAnswer, ReposReport, SettingsChange, SettingsFrom, TagReads,

@@ -76,9 +76,8 @@ impl Registry {
         if regions.allow(region) {
             return Ok(None);
         }
-        let takes = |node: &&NodeRow| {
-            node.role == Role::Full && node.state == NodeState::Up && regions.allow(&node.region)
-        };
+        let takes =
+            |node: &&NodeRow| node.role == Role::Full && node.state == NodeState::Up && regions.allow(&node.region);
         let rtt = |node: NodeId| self.floors.peers.health(node).and_then(|health| health.rtt).unwrap_or(Duration::MAX);
         let mut nodes: Vec<NodeId> = topology.nodes().filter(takes).map(|node| node.id).collect();
         nodes.sort_by_key(|node| rtt(*node));

@@ -390,9 +390,8 @@ mod tests {
     #[test]
     fn what_hangs_on_one_node_goes_first_and_then_what_was_pushed_last() {
         let (mut plan, now) = (Plan::new(OWN, Sizes { tiny: 0, large: 100 }, 10), Instant::now());
-        let blob = |at_ms, live_copies| {
-            Some(Missing { size: 1, at_ms, holders: Vec::new(), live_copies, stores: vec![OWN] })
-        };
+        let blob =
+            |at_ms, live_copies| Some(Missing { size: 1, at_ms, holders: Vec::new(), live_copies, stores: vec![OWN] });
         let all = [(1, 100, 2), (2, 300, 2), (3, 50, 1), (4, 200, 1), (5, 10, 0), (6, 400, 3)];
         for (seed, at_ms, live_copies) in all {
             plan.note(digest(seed), blob(at_ms, live_copies));

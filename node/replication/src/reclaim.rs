@@ -112,9 +112,8 @@ impl Reclaim {
 
     async fn unlink_given_up(&self) {
         loop {
-            let page = self.consensus.local().read(|view| {
-                query::reclaims(view, self.store, None, limits::LOCATIONS_PER_ADD)
-            });
+            let page =
+                self.consensus.local().read(|view| query::reclaims(view, self.store, None, limits::LOCATIONS_PER_ADD));
             let page = match page {
                 Ok(page) if page.is_empty() => return,
                 Ok(page) => page,

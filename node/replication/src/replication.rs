@@ -1,8 +1,8 @@
 //! The handle that everyone above holds, and the owner of every task below.
 
-use crate::config::Config;
 use crate::batch::Batches;
 use crate::budget::Budget;
+use crate::config::Config;
 use crate::confirm::Confirm;
 use crate::desk::Desk;
 use crate::error::{OpenError, SettleError};
@@ -81,8 +81,7 @@ impl Replication {
         let opener = Opener::new(Arc::clone(&holders), Arc::clone(&local), Arc::clone(&fetches), through, ranges);
         let serve =
             Serve::new(Arc::clone(&opener), Arc::clone(&holders), local, Arc::clone(&fetches), config.max_served);
-        let reclaim =
-            Reclaim::new(&config, store, Arc::clone(&desk), Arc::clone(&blobs), Arc::clone(&consensus));
+        let reclaim = Reclaim::new(&config, store, Arc::clone(&desk), Arc::clone(&blobs), Arc::clone(&consensus));
         let started = ulid::Ulid::new().timestamp_ms();
         let batches = Batches::new(
             started,
@@ -126,12 +125,7 @@ impl Replication {
     ///
     /// # Errors
     /// See [`SettleError`].
-    pub async fn settle(
-        &self,
-        repo: &RepoName,
-        digests: &[Digest],
-        deadline: Instant,
-    ) -> Result<(), SettleError> {
+    pub async fn settle(&self, repo: &RepoName, digests: &[Digest], deadline: Instant) -> Result<(), SettleError> {
         tokio::select! {
             settled = settle::settle(&self.consensus, self.node, repo, digests, deadline) => settled,
             () = self.stop.cancelled() => Err(SettleError::Stopped),

@@ -108,7 +108,10 @@ fn describe_backlog() {
     describe_gauge!("portolan_rpo_blobs", "Blobs whose live copies are all in one region: its loss would take them.");
     describe_gauge!("portolan_rpo_bytes", Unit::Bytes, "The bytes of those blobs.");
     describe_gauge!("portolan_rpo_oldest_seconds", Unit::Seconds, "Age of the oldest of those blobs.");
-    describe_gauge!("portolan_rpo_damaged_blobs", "Blobs of which no copy is left anywhere; pushing them again mends them.");
+    describe_gauge!(
+        "portolan_rpo_damaged_blobs",
+        "Blobs of which no copy is left anywhere; pushing them again mends them."
+    );
     describe_gauge!(
         "portolan_replication_incomplete",
         "1 while more may be missing than is told: a scan is under way, or too much is missing to remember."

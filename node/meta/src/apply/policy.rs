@@ -9,6 +9,7 @@ use crate::policies::Policies;
 use crate::policy::{PolicyRow, Prefix, Regions, TagReads};
 use crate::row::BandwidthRow;
 use crate::view::ViewError;
+use std::collections::BTreeSet;
 
 /// Replaces them. Whether they make sense for this cluster was judged before the proposal; here only what would harm the
 /// state is refused.
@@ -45,7 +46,7 @@ pub(super) fn set_bandwidth(tx: &mut Tx<'_>, row: &BandwidthRow) -> Result<Outco
 
 fn unfit(policy: &PolicyRow) -> Option<String> {
     let named = policy.regions.as_ref().and_then(Regions::named);
-    if let Some(count) = named.map(|regions| regions.len())
+    if let Some(count) = named.map(BTreeSet::len)
         && !(1..=limits::POLICY_REGIONS).contains(&count)
     {
         return Some(format!("{count} regions are named, 1 to {} may be", limits::POLICY_REGIONS));

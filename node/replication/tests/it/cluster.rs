@@ -239,7 +239,9 @@ impl Cluster {
         for seed in 0.. {
             let bytes = random(seed, 3 << 20);
             let digest = Digest::sha256_of(&bytes);
-            let targets = state.read(|view| Topology::read(view).map(|topology| targets(&digest, &topology, &Policy::default()))).unwrap();
+            let targets = state
+                .read(|view| Topology::read(view).map(|topology| targets(&digest, &topology, &Policy::default())))
+                .unwrap();
             let outsider = stores.iter().position(|store| !targets.contains(store));
             let holder = stores.iter().position(|store| targets.contains(store));
             if let (Some(outsider), Some(holder)) = (outsider, holder) {

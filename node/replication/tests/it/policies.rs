@@ -129,7 +129,8 @@ async fn a_limit_of_bandwidth_holds_copies_back_until_it_is_lifted_and_pulls_are
     const RATE: u64 = 200_000;
     let cluster = Cluster::start(Plan { regions: vec!["a", "b"], ..Plan::default() }).await;
     let node = &cluster.nodes[1];
-    let limit = |class| BandwidthLimit { from: None, to: Some("b".to_owned()), class: Some(class), bytes_per_second: RATE };
+    let limit =
+        |class| BandwidthLimit { from: None, to: Some("b".to_owned()), class: Some(class), bytes_per_second: RATE };
     let limits = vec![limit(Traffic::Ack), limit(Traffic::Repair)];
     assert_eq!(node.propose(Command::SetBandwidth(BandwidthRow { limits })).await, Outcome::Done);
     // The node reads the limits once a second, from the first bytes on.

@@ -175,7 +175,9 @@ impl Tamper {
                 Behaviour::EndsAt(_) => return None,
                 Behaviour::Adds(count) => Some(Bytes::from([&bytes[..], &vec![7; count]].concat())),
                 Behaviour::Withholds => None,
-                Behaviour::Honest | Behaviour::Resizes | Behaviour::HoldsAt(_) | Behaviour::HoldsWithin(..) => Some(bytes),
+                Behaviour::Honest | Behaviour::Resizes | Behaviour::HoldsAt(_) | Behaviour::HoldsWithin(..) => {
+                    Some(bytes)
+                }
             };
             tamper.count(bytes.as_ref().map_or(0, Bytes::len));
             Some((Ok(bytes), (tamper, inner)))
