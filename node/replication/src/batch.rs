@@ -184,15 +184,14 @@ impl Batches {
     async fn look_up(&self, digests: Vec<Digest>) -> Vec<(Digest, Result<Known, Brought>)> {
         let holders = Arc::clone(&self.holders);
         let look = move || {
-            let known = |digest: &Digest| match holders.of(digest) {
-                Ok(Some(known)) => Ok(known),
-                Ok(None) => Err(Brought::Gone),
+            let known: Vec<Result<Known, Brought>> = match holders.of_many(&digests) {
+                Ok(known) => known.into_iter().map(|known| known.ok_or(Brought::Gone)).collect(),
                 Err(error) => {
-                    error!(%digest, %error, "a blob's holders could not be read");
-                    Err(Brought::Broken)
+                    error!(blobs = digests.len(), %error, "the holders of blobs could not be read");
+                    digests.iter().map(|_| Err(Brought::Broken)).collect()
                 }
             };
-            Ok(digests.iter().map(|digest| (*digest, known(digest))).collect())
+            Ok(digests.into_iter().zip(known).collect())
         };
         blocking(look).await.unwrap_or_default()
     }

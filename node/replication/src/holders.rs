@@ -75,7 +75,16 @@ impl Holders {
     pub(crate) fn of_without(&self, digest: &Digest, failed: &[NodeId]) -> Result<Option<Known>, ViewError> {
         self.consensus.local().read(|view| {
             let offer = |node: &NodeRow| self.offer(node);
-            known(view, digest, &self.me, failed, &offer)
+            known(view, &Topology::read(view)?, digest, &self.me, failed, &offer)
+        })
+    }
+
+    /// The same of many blobs, for which the cluster itself is looked at once.
+    pub(crate) fn of_many(&self, digests: &[Digest]) -> Result<Vec<Option<Known>>, ViewError> {
+        self.consensus.local().read(|view| {
+            let topology = Topology::read(view)?;
+            let offer = |node: &NodeRow| self.offer(node);
+            digests.iter().map(|digest| known(view, &topology, digest, &self.me, &[], &offer)).collect()
         })
     }
 
@@ -204,6 +213,7 @@ fn answers(node: &NodeRow) -> bool {
 /// See [`Holders::of`]. Pure but for `offer`, which knows what was measured, and for lots between equals.
 fn known(
     view: &dyn View,
+    topology: &Topology,
     digest: &Digest,
     me: &Me,
     failed: &[NodeId],
@@ -216,19 +226,17 @@ fn known(
     locations.retain(|location| location.generation == blob.generation);
     let (me, my_region) = (me.node, me.region.as_str());
     let own_store = StoreId::from(me);
-    let nodes = query::nodes(view)?;
-    let topology = Topology::read(view)?;
     let holds = |node: &NodeRow| locations.iter().any(|location| location.store == StoreId::from(node.id));
-    let others = nodes.iter().filter(|node| node.id != me && node.role == Role::Full);
+    let others = || topology.nodes().filter(|node| node.id != me && node.role == Role::Full);
     let mut offers: Vec<Offer> =
-        others.clone().map(|node| Offer { last: !(holds(node) && answers(node)), ..offer(node) }).collect();
+        others().map(|node| Offer { last: !(holds(node) && answers(node)), ..offer(node) }).collect();
     balance::order(&mut offers, |below| rand::random_range(0..below));
     let mut candidates: Vec<Candidate> =
         offers.iter().map(|offer| Candidate { node: offer.node, relay: false }).collect();
 
     let is_well = |node: &NodeRow| answers(node) && (node.id == me || !offer(node).sick);
-    let held_nearby = others.clone().any(|node| node.region == my_region && holds(node) && is_well(node));
-    let wanted = placement::wanted(view, &topology, digest)?;
+    let held_nearby = others().any(|node| node.region == my_region && holds(node) && is_well(node));
+    let wanted = placement::wanted(view, topology, digest)?;
     if !held_nearby && !locations.is_empty() && wanted.may_store(my_region) {
         // One node of the region crosses the WAN, the region's other nodes read through it; when it sickens, the next
         // best takes over.
@@ -243,7 +251,7 @@ fn known(
         own: locations.iter().filter(|location| location.store == own_store).map(|location| location.file).collect(),
         recorded: !locations.is_empty(),
         candidates,
-        keeps: wanted.may_store(my_region) && nodes.iter().any(|node| node.id == me && node.role == Role::Full),
+        keeps: wanted.may_store(my_region) && topology.node(me).is_some_and(|node| node.role == Role::Full),
     }))
 }
 

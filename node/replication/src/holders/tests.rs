@@ -78,7 +78,8 @@ impl Cluster {
             in_flight: 0,
         };
         let me = Me { node: NodeId(1), region: "a".to_owned(), zone: String::new() };
-        known(&self.state, digest, &me, failed, &offer).unwrap()
+        let topology = Topology::read(&self.state).unwrap();
+        known(&self.state, &topology, digest, &me, failed, &offer).unwrap()
     }
 }
 
