@@ -39,7 +39,7 @@ struct Arguments {
     /// The image that the crowd pulls, in MiB.
     #[arg(long)]
     crowd_mib: Option<u64>,
-    /// What the node that is lost held, in MiB; the disk needs five times as much.
+    /// What the node that is lost held, in MiB; the disk needs four times as much.
     #[arg(long)]
     repair_mib: Option<u64>,
     /// The bound of it all, in minutes.

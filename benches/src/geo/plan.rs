@@ -51,10 +51,10 @@ impl GeoPlan {
             large_mib: 1_024,
             small_blobs: 10_000,
             push_mib: 100,
-            repair_mib: 2_048,
+            repair_mib: 4_096,
             kill_blobs: 1_000,
             kill_seconds: 25,
-            seconds: 60 * 60,
+            seconds: 75 * 60,
         }
     }
 

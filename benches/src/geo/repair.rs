@@ -147,7 +147,10 @@ async fn fill(bench: &mut Bench<GeoPlan>, site: &Site, plan: &GeoPlan) -> Result
     // Two copies over the nodes of the region: a node holds that share of everything.
     let share = 2.0 / plan.nodes_per_region.max(2) as f64;
     let images = (plan.repair_mib as f64 / share / (LAYERS * LAYER_MIB) as f64).round().max(1.0) as usize;
-    let address = site.address(&site.far);
+    // Through the node that is to be lost: what it keeps of pushes beyond its share is lost with it, while a survivor that
+    // had kept some would spare itself a part of the repair.
+    let through = *site.nodes_of(&site.far).last().ok_or("a region without nodes")?;
+    let address = site.node(through).registry.clone();
     let mut hot = Vec::new();
     for number in 0..HOT_IMAGES {
         let package = Package::seeded(next_seed(), &HOT_LAYERS);
