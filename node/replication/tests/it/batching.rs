@@ -167,7 +167,7 @@ async fn pulls_beside_a_batch_get_the_same_bytes_and_leave_one_file_each() {
     widen(&cluster).await;
     let reader = &cluster.nodes[2];
     let pulls = (0..).zip(&digests).step_by(20).map(|(seed, digest)| async move {
-        let body = reader.replication.open(digest, None).await.unwrap();
+        let body = reader.open(digest).await;
         assert!(read_all(body).await.unwrap() == random(seed, SIZE));
     });
     tokio::time::timeout(PATIENCE, join_all(pulls)).await.unwrap();

@@ -15,7 +15,7 @@ use portolan_peer::{
     Answer, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity, MemoryNetwork, PeerError,
     PeerIdentity, PeerServer, Peers, UploadCall, UploadHandler, UploadReply, WaitingBody,
 };
-use portolan_replication::{BlobBody, Config, Me, Replication};
+use portolan_replication::{BlobBody, Config, Me, PeerHealth, Replication};
 use portolan_store::{Blobs, PartKind, RaftLog, State};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
@@ -40,12 +40,21 @@ pub(crate) struct Plan {
     pub(crate) full: Option<usize>,
     pub(crate) config: Config,
     pub(crate) sync_every_bytes: u64,
+    /// From which phi on a silent node is suspect; infinite where the load of the tests must not pass for silence.
+    pub(crate) suspect_phi: f64,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         let config = Config { backoff_ms: 50, stall_timeout_ms: 5_000, ..Config::default() };
-        Self { regions: vec!["a", "b", "c"], workers: true, full: None, config, sync_every_bytes: 1 << 20 }
+        Self {
+            regions: vec!["a", "b", "c"],
+            workers: true,
+            full: None,
+            config,
+            sync_every_bytes: 1 << 20,
+            suspect_phi: 8.0,
+        }
     }
 }
 
@@ -113,9 +122,12 @@ impl Cluster {
         for node in &cluster.nodes {
             node.boot().await;
         }
-        // Everybody must see everybody, so that all plan alike.
+        // Everybody must see everybody, so that all plan alike, and be well in the eyes of all: who has not been heard yet
+        // crosses for nobody.
         for node in &cluster.nodes {
             until("all nodes are known", || node.knows() == count).await;
+            let others = || cluster.nodes.iter().filter(|other| other.id != node.id);
+            until("all are well", || others().all(|other| node.replication.health(other.id) == PeerHealth::Well)).await;
         }
         cluster
     }
@@ -157,7 +169,7 @@ impl Cluster {
             version: "test".to_owned(),
         };
         let consensus = Consensus::start(
-            portolan_consensus::Config::default(),
+            portolan_consensus::Config { suspect_phi: self.plan.suspect_phi, ..Default::default() },
             local_node,
             self.members(),
             RaftLog::open(&dir, &store).unwrap(),

@@ -25,16 +25,6 @@ fn crosses(cluster: &Cluster, digest: &Digest) -> usize {
     cluster.nodes.iter().position(|found| found.id == node).unwrap()
 }
 
-/// Starts it and waits until everybody is well in the eyes of all: who has not been heard yet crosses for nobody.
-async fn start() -> Cluster {
-    let cluster = Cluster::start(plan()).await;
-    for node in &cluster.nodes {
-        let others = || cluster.nodes.iter().filter(|other| other.id != node.id);
-        until("all are well", || others().all(|other| node.replication.health(other.id) == PeerHealth::Well)).await;
-    }
-    cluster
-}
-
 async fn open_many(node: &Node, digest: &Digest) -> Vec<BlobBody> {
     node.wait_known(digest).await;
     let opened = join_all((0..READERS_PER_NODE).map(|_| node.replication.open(digest, None))).await;
@@ -61,7 +51,7 @@ async fn check_all(bodies: Vec<BlobBody>, expected: &Arc<Vec<u8>>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn hundreds_of_pulls_at_once_in_a_cold_region_cost_one_transfer() {
-    let cluster = start().await;
+    let cluster = Cluster::start(plan()).await;
     let bytes = Arc::new(random(1, SIZE));
     let digest = cluster.nodes[0].push(&bytes).await;
     let pulls = cluster.nodes[1..].iter().map(|node| async {
@@ -79,7 +69,7 @@ async fn hundreds_of_pulls_at_once_in_a_cold_region_cost_one_transfer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_at_other_nodes_go_on_at_the_same_offset_when_the_one_that_crosses_dies() {
     const HELD: u64 = 2 << 20;
-    let cluster = start().await;
+    let cluster = Cluster::start(plan()).await;
     let bytes = Arc::new(random(2, SIZE));
     let digest = cluster.nodes[0].push(&bytes).await;
     let victim = crosses(&cluster, &digest);
@@ -112,7 +102,7 @@ async fn readers_at_other_nodes_go_on_at_the_same_offset_when_the_one_that_cross
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_node_that_is_cut_off_is_asked_last_until_it_has_been_back_for_a_while() {
-    let cluster = start().await;
+    let cluster = Cluster::start(plan()).await;
     let (asked, victim) = (&cluster.nodes[1], &cluster.nodes[2]);
     let place = || asked.replication.order("b").iter().position(|node| *node == victim.id).unwrap();
     let is_well = || asked.replication.health(victim.id) == PeerHealth::Well;

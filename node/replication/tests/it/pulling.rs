@@ -132,7 +132,7 @@ async fn a_source_that_dies_midway_is_replaced_at_the_same_offset() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_region_crosses_the_wan_once_for_all_its_nodes() {
-    let plan = Plan { regions: vec!["a", "b", "b"], ..Plan::without_workers() };
+    let plan = Plan { regions: vec!["a", "b", "b"], suspect_phi: f64::INFINITY, ..Plan::without_workers() };
     let cluster = Cluster::start(plan).await;
     for seed in 0..6 {
         let bytes = random(seed, 2 << 20);
