@@ -95,8 +95,8 @@ async fn readers_at_other_nodes_go_on_at_the_same_offset_when_the_one_that_cross
     source.set(Behaviour::Honest);
     check_all(bodies, &bytes).await;
     let reads: Vec<u64> = source.reads().iter().map(|read| read.offset).collect();
+    // How many bytes that makes is not exact: the first stream may give some of what it held before it notices the cut.
     assert_eq!(reads, [0, HELD], "one of the others crosses, from where they stood");
-    assert_eq!(source.bytes(), SIZE as u64);
     cluster.shutdown().await;
 }
 
