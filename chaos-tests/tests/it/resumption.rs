@@ -33,10 +33,14 @@ impl Push {
         let request = Client::new().patch(format!("http://{address}{}", self.session));
         let request = request.header("Content-Range", format!("{}-{}", self.offset, end - 1));
         let response = request.body(self.blob.bytes(self.offset..end)).send().await?;
+        self.sent += end - self.offset;
+        // The cut request reached the session only after the question where it stands.
+        if response.status() == 416 {
+            return self.resume(address).await;
+        }
         if response.status() != 202 {
             return Err(format!("{} at {}: {}", response.status(), self.offset, response.text().await?).into());
         }
-        self.sent += end - self.offset;
         self.offset = end;
         Ok(())
     }

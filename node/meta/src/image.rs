@@ -143,7 +143,7 @@ pub fn images_of(view: &dyn View, blob: &Digest, limit: usize) -> Result<(BTreeS
             more = true;
             break;
         }
-        let Some(name) = repo_name(view, repo)? else { continue };
+        let Some(name) = query::repo_name(view, repo)? else { continue };
         let tags = query::tags_of(view, repo, &manifest, limit)?;
         let mut higher = above(view, ChildKind::Manifest, &manifest, Some(repo), limit)?;
         let subject = query::manifest_row(view, repo, &manifest)?.and_then(|row| row.subject);
@@ -159,11 +159,6 @@ pub fn images_of(view: &dyn View, blob: &Digest, limit: usize) -> Result<(BTreeS
         waiting.extend(higher.into_iter().filter(|found| seen.insert(*found)));
     }
     Ok((names, more))
-}
-
-fn repo_name(view: &dyn View, repo: RepoId) -> Result<Option<RepoName>, ViewError> {
-    let name = view.get(Family::Repos, &key::repo_by_id(repo))?;
-    Ok(name.and_then(|name| std::str::from_utf8(&name).ok()?.parse().ok()))
 }
 
 /// The manifests that name a child, with their repositories: everywhere, or in one.

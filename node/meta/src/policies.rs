@@ -58,10 +58,20 @@ impl Policies {
         policy
     }
 
-    /// What holds where no more than the empty prefix does.
+    /// What holds for what lies directly below a prefix.
     #[must_use]
-    pub fn of_all(&self) -> Policy {
-        self.inherit(|prefix| prefix.as_str().is_empty())
+    pub fn below(&self, prefix: &Prefix) -> Policy {
+        self.inherit(|above| above.contains(prefix))
+    }
+
+    /// The same with other settings of one prefix.
+    #[must_use]
+    pub fn with(&self, prefix: &Prefix, row: &PolicyRow) -> Self {
+        let mut rows = self.0.clone();
+        rows.retain(|(known, _)| known != prefix);
+        rows.push((prefix.clone(), row.clone()));
+        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Self(rows)
     }
 
     /// The most copies per region that any repository may want.

@@ -40,7 +40,17 @@ impl Prefix {
     /// Whether a repository lies below it.
     #[must_use]
     pub fn covers(&self, name: &RepoName) -> bool {
-        match name.as_str().strip_prefix(self.0.as_str()) {
+        self.begins(name.as_str())
+    }
+
+    /// Whether another prefix is this one or lies below it.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        self.begins(&other.0)
+    }
+
+    fn begins(&self, text: &str) -> bool {
+        match text.strip_prefix(self.0.as_str()) {
             Some(rest) => self.0.is_empty() || rest.is_empty() || rest.starts_with('/'),
             None => false,
         }

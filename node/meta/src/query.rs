@@ -101,6 +101,15 @@ pub fn repo(view: &dyn View, name: &RepoName) -> Result<Option<RepoRow>, ViewErr
     read(view, Family::Repos, &key::repo(name))
 }
 
+/// The name of a repository.
+///
+/// # Errors
+/// See [`clock_ms`].
+pub fn repo_name(view: &dyn View, id: RepoId) -> Result<Option<RepoName>, ViewError> {
+    let name = view.get(Family::Repos, &key::repo_by_id(id))?;
+    Ok(name.and_then(|name| std::str::from_utf8(&name).ok()?.parse().ok()))
+}
+
 /// The names of the repositories that hold a manifest, in lexical order.
 ///
 /// # Errors
@@ -337,9 +346,7 @@ pub fn repos_showing(view: &dyn View, digest: &Digest, limit: usize) -> Result<V
         }
         let Some(id) = next else { break };
         after = Some(id);
-        let name = view.get(Family::Repos, &key::repo_by_id(id))?;
-        let name = name.and_then(|name| std::str::from_utf8(&name).ok()?.parse::<RepoName>().ok());
-        if let Some(name) = name
+        if let Some(name) = repo_name(view, id)?
             && visible_blob_in(view, id, digest)?.is_some()
         {
             shown.push(name);

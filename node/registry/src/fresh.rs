@@ -7,7 +7,7 @@ use crate::registry::Registry;
 use crate::telemetry;
 use portolan_consensus::{Freshness, ReadError, StateView};
 use portolan_meta::policies::Policies;
-use portolan_meta::policy::{PartitionContract, Policy, TagReads};
+use portolan_meta::policy::{PartitionContract, Policy, Prefix, TagReads};
 use portolan_meta::query;
 use portolan_oci::RepoName;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -66,7 +66,7 @@ impl Registry {
     /// What holds for reads of a repository. What concerns all of them is asked as the shortest prefix says.
     fn read_policy(&self, repo: Option<&RepoName>) -> Result<Policy, RegistryError> {
         let policies = self.local().read(|view| Policies::read(view))?;
-        Ok(repo.map_or_else(|| policies.of_all(), |repo| policies.of(repo)))
+        Ok(repo.map_or_else(|| policies.below(&Prefix::default()), |repo| policies.of(repo)))
     }
 
     /// How old the state may be: counted from its last confirmation, or, when this start of the node has seen none,

@@ -131,12 +131,11 @@ pub(crate) struct Ground<'a> {
 /// The first thing that cannot be.
 pub(crate) fn check(ground: &Ground<'_>, prefix: &Prefix, row: &PolicyRow) -> Result<Vec<String>, PolicyError> {
     alone(ground, row)?;
-    let mut rows: BTreeMap<&Prefix, &PolicyRow> = ground.policies.iter().collect();
-    rows.insert(prefix, row);
-    for below in rows.keys().filter(|other| lies_below(other, prefix)) {
-        together(ground, below, &effective(&rows, below))?;
+    let after = ground.policies.with(prefix, row);
+    for (below, _) in after.iter().filter(|(other, _)| prefix.contains(other)) {
+        together(ground, below, &after.below(below))?;
     }
-    Ok(warnings(ground, &effective(&rows, prefix), row))
+    Ok(warnings(ground, &after.below(prefix), row))
 }
 
 /// What a field has to be, whatever the others are.
@@ -221,28 +220,6 @@ fn majority(voters: &[NodeRow]) -> Option<(&str, usize)> {
         *regions.entry(&voter.region).or_default() += 1;
     }
     regions.into_iter().find(|(_, count)| *count > voters.len() / 2)
-}
-
-/// Whether a prefix is another one or lies below it.
-fn lies_below(prefix: &Prefix, above: &Prefix) -> bool {
-    match prefix.as_str().strip_prefix(above.as_str()) {
-        Some(rest) => above.as_str().is_empty() || rest.is_empty() || rest.starts_with('/'),
-        None => false,
-    }
-}
-
-/// What holds for what lies directly below a prefix.
-fn effective(rows: &BTreeMap<&Prefix, &PolicyRow>, prefix: &Prefix) -> Policy {
-    let mut policy = Policy::default();
-    // Prefixes of one name sort by their length.
-    for (_, row) in rows.iter().filter(|(above, _)| lies_below(prefix, above)) {
-        policy.regions = row.regions.clone().unwrap_or(policy.regions);
-        policy.copies = row.copies.unwrap_or(policy.copies);
-        policy.ack = row.ack.or(policy.ack);
-        policy.tag_reads = row.tag_reads.unwrap_or(policy.tag_reads);
-        policy.partition = row.partition.or(policy.partition);
-    }
-    policy
 }
 
 #[cfg(test)]

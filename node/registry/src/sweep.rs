@@ -77,6 +77,9 @@ impl Registry {
             }
             let Some(mut slot) = session.try_turn() else { continue };
             match std::mem::replace(&mut *slot, Slot::Gone) {
+                Slot::Sealed(stored) if matches!(self.is_kept(&stored).await, Ok(false)) => {
+                    self.sessions.remove(session.id);
+                }
                 // Its announcement has an unknown outcome: only when it has a known one may the file be forgotten.
                 Slot::Sealed(stored) => match self.announce(&session.repo, &stored).await {
                     Err(error @ (RegistryError::NoQuorum | RegistryError::Stopping)) => {

@@ -26,7 +26,9 @@ use tracing::{Instrument, debug_span};
 use ulid::Ulid;
 
 /// How long a question for a session's length waits for a writer to end by itself: a client that asks has usually lost
-/// the connection it wrote over, and the writer only has to take what arrived and to notice.
+/// the connection it wrote over, and the writer only has to take what arrived and to notice. Then it is ended, even if
+/// bytes still come: the answer says where to go on, and must not be overtaken by what an earlier request still brings
+/// (the same rule as in the IETF's draft on resumable uploads).
 const STATUS_PATIENCE: Duration = Duration::from_secs(1);
 /// How long it waits for a writer that was told to end: as long as a slow disk's sync may take.
 const SYNC_PATIENCE: Duration = Duration::from_secs(30);
@@ -97,10 +99,9 @@ impl Registry {
     pub(crate) async fn status_here(&self, repo: &RepoName, id: UploadId) -> Result<UploadProgress, RegistryError> {
         let session = self.session(repo, id)?;
         session.touch();
-        let (before, writer) = (session.progress(), session.writer());
+        let writer = session.writer();
         let slot = match tokio::time::timeout(STATUS_PATIENCE, session.wait_turn()).await {
             Ok(slot) => slot,
-            Err(_) if session.progress() != before => return Ok(session.progress()),
             Err(_) => {
                 writer.cancel();
                 let ended = tokio::time::timeout(SYNC_PATIENCE, session.wait_turn()).await;
@@ -312,7 +313,11 @@ impl Registry {
             Slot::Sealed(stored) if stored.digest != digest => {
                 return Err(RegistryError::DigestMismatch { expected: digest });
             }
-            Slot::Sealed(stored) => *stored,
+            Slot::Sealed(stored) => {
+                let stored = *stored;
+                self.check_kept(session, &mut turn, &stored).await?;
+                stored
+            }
             Slot::Open(_) | Slot::Closed => {
                 let part = self.append(session, &mut turn, chunk, body).await?;
                 self.seal(session, &mut turn, part, digest).await?
@@ -330,6 +335,24 @@ impl Registry {
                 definite
             }
         }
+    }
+
+    /// Whether a sealed file may be announced again. Its earlier announcement may have counted, and the copy been given up
+    /// and unlinked since: then nothing would refuse to record a file that is no more, and the bytes must come again.
+    async fn check_kept(&self, session: &Session, turn: &mut Turn, stored: &StoredFile) -> Result<(), RegistryError> {
+        if self.is_kept(stored).await? {
+            return Ok(());
+        }
+        *turn.slot = Slot::Gone;
+        self.sessions.remove(session.id);
+        Err(unknown(session.id))
+    }
+
+    /// Whether a stored file is still on the disk.
+    pub(crate) async fn is_kept(&self, stored: &StoredFile) -> Result<bool, RegistryError> {
+        let blobs = Arc::clone(&self.floors.blobs);
+        let StoredFile { digest, file, .. } = *stored;
+        Ok(blocking(move || blobs.files_of(&digest)).await?.contains(&file))
     }
 
     async fn seal(

@@ -64,6 +64,8 @@ pub struct Config {
     pub reclaim_ms: u64,
     /// How many copies one confirmation may name.
     pub confirm_batch: usize,
+    /// How many confirmations may be under way at once: each is a round trip to the leader and its quorum.
+    pub confirmations: usize,
     /// How long one confirmation may take before its outcome counts as unknown and it is proposed again.
     pub confirm_timeout_ms: u64,
     /// How many accused files may wait to be hashed again; further accusations are dropped.
@@ -112,6 +114,7 @@ impl Default for Config {
             surplus_keep_ms: 600_000,
             reclaim_ms: 5_000,
             confirm_batch: 1_024,
+            confirmations: 4,
             confirm_timeout_ms: 10_000,
             max_accusations: 1_024,
             accusation_pause_ms: 60_000,

@@ -83,7 +83,8 @@ impl Confirm {
         self.lock().files.len()
     }
 
-    /// Announces until the node stops. What waits then is announced after the next start, which finds the files.
+    /// Announces until the node stops; several may do so beside each other. What waits then is announced after the next
+    /// start, which finds the files.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut failures = 0_u32;
         loop {

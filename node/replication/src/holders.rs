@@ -42,8 +42,6 @@ pub(crate) struct Known {
     pub(crate) size: u64,
     /// Its generation, for the confirmation of a copy made now.
     pub(crate) generation: u64,
-    /// The files of it that this node is recorded to hold.
-    pub(crate) own: Vec<FileId>,
     /// Whether any copy is recorded anywhere.
     pub(crate) recorded: bool,
     /// Whom to ask, in this order. Behind the recorded holders come all other nodes: one of them may have a copy
@@ -51,6 +49,15 @@ pub(crate) struct Known {
     pub(crate) candidates: Vec<Candidate>,
     /// Whether this node may keep a copy.
     pub(crate) keeps: bool,
+}
+
+/// What is known of a blob's own files at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Here {
+    /// The blob's length in bytes.
+    pub(crate) size: u64,
+    /// The files of it that this node is recorded to hold.
+    pub(crate) own: Vec<FileId>,
 }
 
 /// Looks holders up, and remembers how reads of them went.
@@ -64,6 +71,12 @@ pub(crate) struct Holders {
 impl Holders {
     pub(crate) fn new(config: &Config, me: Me, consensus: Arc<Consensus>, peers: Arc<Peers>) -> Self {
         Self { me, consensus, peers, reads: Reads::new(config) }
+    }
+
+    /// What this node is recorded to hold of a blob; `None` when no live blob is recorded under the digest. What most pulls
+    /// ask: it costs two reads, and looks at nobody else.
+    pub(crate) fn here(&self, digest: &Digest) -> Result<Option<Here>, ViewError> {
+        self.consensus.local().read(|view| here(view, digest, StoreId::from(self.me.node)))
     }
 
     /// What is known of a blob now; `None` when no live blob is recorded under the digest.
@@ -210,6 +223,16 @@ fn answers(node: &NodeRow) -> bool {
     matches!(node.state, NodeState::Up | NodeState::Draining)
 }
 
+/// See [`Holders::here`]. Pure.
+fn here(view: &dyn View, digest: &Digest, own: StoreId) -> Result<Option<Here>, ViewError> {
+    let Some(blob) = query::blob(view, digest)?.filter(|blob| blob.state == BlobState::Live) else {
+        return Ok(None);
+    };
+    let copies = query::locations(view, digest)?;
+    let counts = copies.iter().filter(|copy| copy.store == own && copy.generation == blob.generation);
+    Ok(Some(Here { size: blob.size, own: counts.map(|copy| copy.file).collect() }))
+}
+
 /// See [`Holders::of`]. Pure but for `offer`, which knows what was measured, and for lots between equals.
 fn known(
     view: &dyn View,
@@ -225,7 +248,6 @@ fn known(
     let mut locations = query::locations(view, digest)?;
     locations.retain(|location| location.generation == blob.generation);
     let (me, my_region) = (me.node, me.region.as_str());
-    let own_store = StoreId::from(me);
     let holds = |node: &NodeRow| locations.iter().any(|location| location.store == StoreId::from(node.id));
     let others = || topology.nodes().filter(|node| node.id != me && node.role == Role::Full);
     let mut offers: Vec<Offer> =
@@ -248,7 +270,6 @@ fn known(
     Ok(Some(Known {
         size: blob.size,
         generation: blob.generation,
-        own: locations.iter().filter(|location| location.store == own_store).map(|location| location.file).collect(),
         recorded: !locations.is_empty(),
         candidates,
         keeps: wanted.may_store(my_region) && topology.node(me).is_some_and(|node| node.role == Role::Full),

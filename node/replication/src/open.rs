@@ -3,7 +3,7 @@
 use crate::error::{OpenError, ReadError};
 use crate::fetch::{Fetches, Joined, Wish};
 use crate::follow::follow;
-use crate::holders::{Holders, Known};
+use crate::holders::{Here, Holders};
 use crate::local::Local;
 use crate::ranged::Ranges;
 use crate::source::TourEnd;
@@ -110,10 +110,10 @@ impl Opener {
 
     /// Opens a blob only if this node holds it.
     pub(crate) async fn open_local(&self, digest: &Digest, range: Range<u64>) -> Result<Option<BlobBody>, OpenError> {
-        let Some(known) = self.holders.of(digest)? else { return Ok(None) };
-        let range = checked(&known, Some(range))?;
+        let Some(here) = self.holders.here(digest)? else { return Ok(None) };
+        let range = checked(here.size, Some(range))?;
         let span = debug_span!("open", %digest, source = Source::Local.label());
-        self.on_disk(digest, &known, &range).instrument(span).await
+        Ok(self.on_disk(digest, &here, &range).instrument(span).await)
     }
 
     /// Opens a whole file of this node's disk, whatever the state says of it. `pick` is given the blob's length.
@@ -140,11 +140,12 @@ impl Opener {
     }
 
     async fn find_once(&self, digest: &Digest, range: Option<Range<u64>>, relay: bool) -> Result<BlobBody, Missed> {
-        let known = self.holders.of(digest)?.ok_or(OpenError::NotFound)?;
-        let range = checked(&known, range)?;
-        if let Some(body) = self.on_disk(digest, &known, &range).await? {
+        let here = self.holders.here(digest)?.ok_or(OpenError::NotFound)?;
+        let range = checked(here.size, range)?;
+        if let Some(body) = self.on_disk(digest, &here, &range).await {
             return Ok(body);
         }
+        let known = self.holders.of(digest)?.ok_or(OpenError::NotFound)?;
         if !known.recorded {
             return Err(OpenError::NotFound.into());
         }
@@ -163,23 +164,20 @@ impl Opener {
             Joined::Fetch(share, began) => self.follow(digest, share, began, range, relay).await,
             Joined::Finished => {
                 // It was finished between the two looks.
-                Ok(self.on_disk(digest, &known, &range).await?.ok_or(OpenError::Unreachable { asked: 0 })?)
+                let here = self.holders.here(digest)?.ok_or(OpenError::NotFound)?;
+                Ok(self.on_disk(digest, &here, &range).await.ok_or(OpenError::Unreachable { asked: 0 })?)
             }
             Joined::Busy(what) => Err(OpenError::Busy(what).into()),
             Joined::Stopped => Err(OpenError::Stopped.into()),
         }
     }
 
-    async fn on_disk(&self, digest: &Digest, known: &Known, range: &Range<u64>) -> Result<Option<BlobBody>, OpenError> {
-        let mut files = known.own.clone();
+    async fn on_disk(&self, digest: &Digest, here: &Here, range: &Range<u64>) -> Option<BlobBody> {
+        let mut files = here.own.clone();
         files.extend(self.fetches.finished(digest));
-        let file = self.local.open(digest, known.size, &files).await;
-        Ok(file.map(|file| BlobBody {
-            size: known.size,
-            range: range.clone(),
-            source: Source::Local,
-            stream: file.stream(range.clone()),
-        }))
+        let file = self.local.open(digest, here.size, &files).await?;
+        let stream = file.stream(range.clone());
+        Some(BlobBody { size: here.size, range: range.clone(), source: Source::Local, stream })
     }
 
     /// Reads less than the whole, and stores nothing; `None` when it cannot be checked alone.
@@ -247,10 +245,10 @@ impl Opener {
     }
 }
 
-fn checked(known: &Known, range: Option<Range<u64>>) -> Result<Range<u64>, OpenError> {
-    let range = range.unwrap_or(0..known.size);
-    if range.start > range.end || range.end > known.size {
-        return Err(OpenError::Range { end: range.end.max(range.start), size: known.size });
+fn checked(size: u64, range: Option<Range<u64>>) -> Result<Range<u64>, OpenError> {
+    let range = range.unwrap_or(0..size);
+    if range.start > range.end || range.end > size {
+        return Err(OpenError::Range { end: range.end.max(range.start), size });
     }
     Ok(range)
 }

@@ -1,9 +1,11 @@
 //! Gives up own copies that policy does not want here, and unlinks the files that this node was told to.
 //!
 //! The order is that of the design's section 7: a file is unlinked only after this node has applied that it no longer
-//! counts, and what is to be unlinked is found in rows, so that neither a restart nor a snapshot loses any.
+//! counts, and what is to be unlinked is found in rows, so that neither a restart nor a snapshot loses any. A file whose
+//! announcement has no known outcome yet stays: it is announced again, and once its row is gone nothing would refuse that.
 
 use crate::config::Config;
+use crate::confirm::Confirm;
 use crate::desk::Desk;
 use crate::landing::blocking;
 use crate::telemetry;
@@ -33,6 +35,7 @@ const DROPS_PER_ROUND: usize = 1_024;
 pub(crate) struct Reclaim {
     store: StoreId,
     desk: Arc<Desk>,
+    confirm: Arc<Confirm>,
     blobs: Arc<Blobs>,
     consensus: Arc<Consensus>,
     period: Duration,
@@ -44,13 +47,14 @@ impl Reclaim {
     pub(crate) fn new(
         config: &Config,
         store: StoreId,
-        desk: Arc<Desk>,
+        (desk, confirm): (Arc<Desk>, Arc<Confirm>),
         blobs: Arc<Blobs>,
         consensus: Arc<Consensus>,
     ) -> Self {
         Self {
             store,
             desk,
+            confirm,
             blobs,
             consensus,
             period: config.reclaim(),
@@ -87,7 +91,8 @@ impl Reclaim {
     }
 
     async fn drop_surplus(&self) {
-        let due = self.desk.surplus().due(Instant::now(), DROPS_PER_ROUND);
+        let mut due = self.desk.surplus().due(Instant::now(), DROPS_PER_ROUND);
+        due.retain(|(digest, file)| self.confirm.file(digest) != Some(*file));
         if due.is_empty() {
             return;
         }

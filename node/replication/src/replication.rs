@@ -81,7 +81,13 @@ impl Replication {
         let opener = Opener::new(Arc::clone(&holders), Arc::clone(&local), Arc::clone(&fetches), through, ranges);
         let serve =
             Serve::new(Arc::clone(&opener), Arc::clone(&holders), local, Arc::clone(&fetches), config.max_served);
-        let reclaim = Reclaim::new(&config, store, Arc::clone(&desk), Arc::clone(&blobs), Arc::clone(&consensus));
+        let reclaim = Reclaim::new(
+            &config,
+            store,
+            (Arc::clone(&desk), Arc::clone(&confirm)),
+            Arc::clone(&blobs),
+            Arc::clone(&consensus),
+        );
         let started = ulid::Ulid::new().timestamp_ms();
         let batches = Batches::new(
             started,
@@ -91,6 +97,7 @@ impl Replication {
             Arc::clone(&fetches),
             Arc::clone(&confirm),
         );
+        let confirmations = config.confirmations;
         let worker = Worker {
             config,
             desk: Arc::clone(&desk),
@@ -103,7 +110,9 @@ impl Replication {
             confirm: Arc::clone(&confirm),
             stop: stop.clone(),
         };
-        tasks.spawn(Arc::clone(&confirm).run(stop.clone()));
+        for _ in 0..confirmations.max(1) {
+            tasks.spawn(Arc::clone(&confirm).run(stop.clone()));
+        }
         tasks.spawn(reclaim.run(stop.clone()));
         tasks.spawn(Arc::clone(&holders).tell(stop.clone()));
         tasks.spawn(Arc::new(worker).run());

@@ -106,9 +106,9 @@ impl Serve {
 
     /// Opens what this node's state says is here, or may be fetched on the asker's behalf.
     async fn recorded(&self, read: &ReadBlob) -> Result<Option<BlobBody>, PeerError> {
-        let known = self.holders.of(&read.digest).map_err(|error| PeerError::Remote(error.to_string()))?;
-        let Some(known) = known else { return Ok(None) };
-        let range = range_of(read, known.size)?;
+        let here = self.holders.here(&read.digest).map_err(|error| PeerError::Remote(error.to_string()))?;
+        let Some(here) = here else { return Ok(None) };
+        let range = range_of(read, here.size)?;
         let opened = if read.relay {
             self.opener.open(&read.digest, Some(range), true).await.map(Some)
         } else {
@@ -119,8 +119,8 @@ impl Serve {
     }
 
     fn note_accusation(&self, from: &PeerIdentity, digest: Digest) -> Result<(), PeerError> {
-        let known = self.holders.of(&digest).map_err(|error| PeerError::Remote(error.to_string()))?;
-        let own = known.ok_or(PeerError::NotFound)?.own;
+        let here = self.holders.here(&digest).map_err(|error| PeerError::Remote(error.to_string()))?;
+        let own = here.ok_or(PeerError::NotFound)?.own;
         info!(%digest, peer = %from.node, files = own.len(), "a peer says that our bytes do not match");
         for file in own {
             self.local.accuse(digest, file);

@@ -18,7 +18,7 @@ use portolan_meta::id::FileId;
 use portolan_meta::placement::{Standing, Topology, standing};
 use portolan_meta::query;
 use portolan_meta::row::Traffic;
-use portolan_meta::view::ViewError;
+use portolan_meta::view::{View, ViewError};
 use portolan_oci::Digest;
 use portolan_peer::MANY_BLOBS;
 use portolan_store::{Blobs, StoreError};
@@ -37,18 +37,21 @@ const GAUGES_EVERY: Duration = Duration::from_secs(5);
 /// Blobs with how each of them stands.
 type Facts = Vec<(Digest, Option<Standing>)>;
 
-/// A scan over all blobs, page by page.
+/// A scan over all blobs, page by page; then over what is known of blobs whose row is gone, which no page has.
 enum Scan {
     Idle,
-    Reading(BoxFuture<'static, Result<Facts, ViewError>>),
+    Reading(Page),
+    Known(Page, Vec<Digest>),
 }
+
+type Page = BoxFuture<'static, Result<Facts, ViewError>>;
 
 impl Scan {
     /// The page that is being read; never returns while there is none. May be dropped and called again.
     async fn page(&mut self) -> Result<Facts, ViewError> {
         match self {
             Self::Idle => std::future::pending().await,
-            Self::Reading(page) => page.await,
+            Self::Reading(page) | Self::Known(page, _) => page.await,
         }
     }
 }
@@ -127,7 +130,7 @@ impl Worker {
                 },
                 _ = rescan.tick() => self.begin(&mut scan),
                 _ = gauges.tick() => self.publish_regions(),
-                page = scan.page() => scan = self.turn(page).await,
+                page = scan.page() => scan = self.turn(scan, page).await,
                 Some(done) = running.join_next() => match done {
                     Ok(done) => self.done(done, &mut busy),
                     Err(error) => error!(%error, "a task of the worker died"),
@@ -162,35 +165,48 @@ impl Worker {
 
     /// Notes for each blob how it stands now.
     async fn compare(&self, digests: Vec<Digest>) -> Result<(), ViewError> {
-        if digests.is_empty() {
-            return Ok(());
+        if !digests.is_empty() {
+            self.desk.note(self.facts(move |_| Ok(digests)).await?);
         }
-        let state = self.consensus.local();
-        let facts = reading(move || {
-            state.read(|view| {
-                let topology = Topology::read(view)?;
-                digests.iter().map(|digest| Ok((*digest, standing(view, &topology, digest)?))).collect()
-            })
-        });
-        self.desk.note(facts.await?);
         Ok(())
     }
 
-    /// Reads one page of blobs with how they stand.
-    fn page(&self, after: Option<Digest>) -> BoxFuture<'static, Result<Facts, ViewError>> {
-        let (state, limit) = (self.consensus.local(), self.config.scan_page);
+    /// How some blobs stand.
+    fn facts(&self, pick: impl FnOnce(&dyn View) -> Result<Vec<Digest>, ViewError> + Send + 'static) -> Page {
+        let state = self.consensus.local();
         reading(move || {
             state.read(|view| {
                 let topology = Topology::read(view)?;
-                let page = query::blobs_after(view, after.as_ref(), limit)?;
-                page.iter().map(|(digest, _)| Ok((*digest, standing(view, &topology, digest)?))).collect()
+                let digests = pick(view)?;
+                digests.into_iter().map(|digest| Ok((digest, standing(view, &topology, &digest)?))).collect()
             })
         })
         .boxed()
     }
 
+    /// Reads one page of blobs with how they stand.
+    fn page(&self, after: Option<Digest>) -> Page {
+        let limit = self.config.scan_page;
+        self.facts(move |view| {
+            let page = query::blobs_after(view, after.as_ref(), limit)?;
+            Ok(page.into_iter().map(|(digest, _)| digest).collect())
+        })
+    }
+
+    /// The next page of what is known; the scan is over when nothing is left.
+    async fn known(&self, mut left: Vec<Digest>) -> Scan {
+        if left.is_empty() {
+            self.fetches.reconsider();
+            self.sweep_leftovers().await;
+            self.desk.end_scan();
+            return Scan::Idle;
+        }
+        let page = left.split_off(left.len().saturating_sub(self.config.scan_page));
+        Scan::Known(self.facts(move |_| Ok(page)), left)
+    }
+
     /// Takes a page; says where the scan stands then.
-    async fn turn(&self, page: Result<Facts, ViewError>) -> Scan {
+    async fn turn(&self, scan: Scan, page: Result<Facts, ViewError>) -> Scan {
         let page = match page {
             Ok(page) => page,
             Err(error) => {
@@ -200,18 +216,11 @@ impl Worker {
         };
         let last = page.last().map(|(digest, _)| *digest).filter(|_| page.len() == self.config.scan_page);
         self.desk.note(page);
-        if last.is_some() {
-            return Scan::Reading(self.page(last));
+        match (scan, last) {
+            (Scan::Known(_, left), _) => self.known(left).await,
+            (Scan::Reading(_) | Scan::Idle, Some(last)) => Scan::Reading(self.page(Some(last))),
+            (Scan::Reading(_) | Scan::Idle, None) => self.known(self.desk.digests()).await,
         }
-        // Blobs whose row is gone are in no page.
-        let known = self.desk.digests();
-        if let Err(error) = self.compare(known).await {
-            error!(%error, "what is missing could not be computed");
-        }
-        self.fetches.reconsider();
-        self.sweep_leftovers().await;
-        self.desk.end_scan();
-        Scan::Idle
     }
 
     /// Removes the files of transfers that nobody will go on with.

@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::query;
 use crate::row::ChildKind;
 use crate::view::{View, ViewError};
-use portolan_oci::{Digest, RepoName};
+use portolan_oci::Digest;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where one blob shall lie. A blob that several repositories show is wanted wherever one of them wants it, and may be
@@ -41,10 +41,9 @@ impl Wanted {
 pub fn wanted(view: &dyn View, topology: &Topology, digest: &Digest) -> Result<Wanted, ViewError> {
     let mut union = Union::new(topology);
     for_each_repo(view, digest, |repo| {
-        let policy = match repo_name(view, repo)? {
-            Some(name) if !topology.policies().is_empty() => topology.policies().of(&name),
-            _ => Policy::default(),
-        };
+        // Without policies the name says nothing.
+        let name = if topology.policies().is_empty() { None } else { query::repo_name(view, repo)? };
+        let policy = name.map_or_else(Policy::default, |name| topology.policies().of(&name));
         union.add(&policy);
         Ok(!union.is_full())
     })?;
@@ -98,11 +97,6 @@ impl<'a> Union<'a> {
         let barred = self.topology.all_regions().filter(|region| !self.allowed.contains(*region));
         Wanted { targets, barred: barred.map(str::to_owned).collect(), copies: self.copies }
     }
-}
-
-fn repo_name(view: &dyn View, repo: RepoId) -> Result<Option<RepoName>, ViewError> {
-    let name = view.get(Family::Repos, &key::repo_by_id(repo))?;
-    Ok(name.and_then(|name| std::str::from_utf8(&name).ok()?.parse().ok()))
 }
 
 /// Calls `each` for every repository that has an edge to the blob or a pin of it, expired ones too: that a pin's time
