@@ -18,6 +18,8 @@ pub(crate) struct Confirmed {
     pub(crate) view: StateView,
     /// `None`: the leader confirmed it.
     pub(crate) stale: Option<Stale>,
+    /// It did so before this read, within the bound that the policy allows. What was committed since may be missing.
+    by_bound: bool,
 }
 
 impl Registry {
@@ -48,18 +50,43 @@ impl Registry {
         if let TagReads::Bounded { ms: bound } = policy.tag_reads
             && self.fresh.last().is_some_and(|last| last.elapsed() <= ms(bound))
         {
-            return Ok(Confirmed { view: self.local(), stale: None });
+            return Ok(Confirmed { view: self.local(), stale: None, by_bound: true });
         }
         let contract = policy.partition.unwrap_or(self.config.reads.without_leader);
         match self.linearizable().await {
-            Ok(view) => Ok(Confirmed { view, stale: None }),
+            Ok(view) => Ok(Confirmed { view, stale: None, by_bound: false }),
             Err(RegistryError::NotConfirmed) if contract == PartitionContract::ServeStale => {
                 let view = self.local();
                 let age = self.age(&view)?;
                 telemetry::stale_answers().increment(1);
-                Ok(Confirmed { view, stale: Some(Stale { age }) })
+                Ok(Confirmed { view, stale: Some(Stale { age }), by_bound: false })
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Looks for what a tag or a list of a repository names, as fresh as its policy demands. "Unknown" is said of no other
+    /// state than one that the leader confirmed for this very read: a bound allows an older answer, and a state within
+    /// it says nothing of what was committed since.
+    ///
+    /// # Errors
+    /// What `unknown` makes of the confirmed view; `NotConfirmed` when it is not to be had.
+    pub(crate) async fn find<T>(
+        &self,
+        repo: &RepoName,
+        look: impl Fn(&StateView) -> Result<Option<T>, RegistryError>,
+        unknown: impl FnOnce(&StateView) -> RegistryError,
+    ) -> Result<(T, Option<Stale>), RegistryError> {
+        let Confirmed { mut view, stale, by_bound } = self.confirmed(Some(repo)).await?;
+        let mut found = look(&view)?;
+        if found.is_none() && by_bound {
+            view = self.linearizable().await?;
+            found = look(&view)?;
+        }
+        match found {
+            Some(found) => Ok((found, stale)),
+            None if stale.is_some() => Err(RegistryError::NotConfirmed),
+            None => Err(unknown(&view)),
         }
     }
 
@@ -78,12 +105,5 @@ impl Registry {
         let stamp = Duration::from_millis(view.read(query::clock_ms)?);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(now.saturating_sub(stamp))
-    }
-}
-
-impl Confirmed {
-    /// What "not there" means: unknown when the view is fresh, not known to be unknown when it is stale.
-    pub(crate) fn absent(&self, unknown: RegistryError) -> RegistryError {
-        if self.stale.is_some() { RegistryError::NotConfirmed } else { unknown }
     }
 }

@@ -85,10 +85,7 @@ impl Registry {
         let (digest, stale) = match &image.reference {
             Reference::Digest(digest) => (self.known_digest(image, *digest).await?, None),
             Reference::Tag(_) => {
-                let confirmed = self.confirmed(Some(&image.repo)).await?;
-                let found = resolve(&confirmed.view, image)?;
-                let digest = found.ok_or_else(|| confirmed.absent(unknown(&confirmed.view, image)))?;
-                (digest, confirmed.stale)
+                self.find(&image.repo, |view| resolve(view, image), |view| unknown(view, image)).await?
             }
         };
         let state = self.image_state(image, digest, &Goal::Policy).await?;

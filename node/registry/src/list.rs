@@ -5,6 +5,7 @@ use crate::error::RegistryError;
 use crate::fresh::Confirmed;
 use crate::push::length;
 use crate::registry::Registry;
+use portolan_consensus::StateView;
 use portolan_meta::limits::MANIFEST_FACT_BYTES;
 use portolan_meta::query;
 use portolan_meta::row::ReferrerRow;
@@ -61,13 +62,10 @@ impl Registry {
         n: Option<usize>,
         last: Option<&Tag>,
     ) -> Result<Listing<Tag>, RegistryError> {
-        let confirmed: Confirmed = self.confirmed(Some(repo)).await?;
         let limit = self.page(n);
-        let found = confirmed.view.read(|view| query::tags(view, repo, last, limit + 1))?;
-        let Some(entries) = found else {
-            return Err(confirmed.absent(RegistryError::RepoUnknown(repo.clone())));
-        };
-        Ok(cut(entries, limit, confirmed.stale))
+        let look = |view: &StateView| Ok(view.read(|view| query::tags(view, repo, last, limit + 1))?);
+        let (entries, stale) = self.find(repo, look, |_| RegistryError::RepoUnknown(repo.clone())).await?;
+        Ok(cut(entries, limit, stale))
     }
 
     /// Repositories after `last`: at most `n`, by default and at most `limits.page_entries`.

@@ -3,7 +3,6 @@
 use crate::clock::Stale;
 use crate::config::ms;
 use crate::error::RegistryError;
-use crate::fresh::Confirmed;
 use crate::registry::Registry;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -63,20 +62,14 @@ impl Registry {
     }
 
     async fn manifest_by_tag(&self, repo: &RepoName, tag: &Tag) -> Result<ManifestAnswer, RegistryError> {
-        let confirmed: Confirmed = self.confirmed(Some(repo)).await?;
-        let found = confirmed.view.read(|view| match query::tag(view, repo, tag)? {
-            Some(row) => Ok(query::manifest(view, repo, &row.digest)?.map(|manifest| (row.digest, manifest))),
-            None => Ok::<_, RegistryError>(None),
-        })?;
-        let Some((digest, manifest)) = found else {
-            return Err(confirmed.absent(RegistryError::tag_unknown(repo, tag)));
+        let look = |view: &StateView| {
+            view.read(|view| match query::tag(view, repo, tag)? {
+                Some(row) => Ok(query::manifest(view, repo, &row.digest)?.map(|manifest| (row.digest, manifest))),
+                None => Ok(None),
+            })
         };
-        Ok(ManifestAnswer {
-            digest,
-            media_type: manifest.row.media_type,
-            bytes: manifest.bytes,
-            stale: confirmed.stale,
-        })
+        let ((digest, manifest), stale) = self.find(repo, look, |_| RegistryError::tag_unknown(repo, tag)).await?;
+        Ok(ManifestAnswer { digest, media_type: manifest.row.media_type, bytes: manifest.bytes, stale })
     }
 
     async fn manifest_by_digest(&self, repo: &RepoName, digest: Digest) -> Result<ManifestAnswer, RegistryError> {
