@@ -23,11 +23,13 @@ use ulid::Ulid;
 const PAUSE: Duration = Duration::from_millis(200);
 /// The least that an attempt to reach it gets.
 const ATTEMPT: Duration = Duration::from_millis(500);
+/// The most that one of several nodes gets to begin a session: a new connection over the longest link, several times.
+const BEGIN_ATTEMPT: Duration = Duration::from_secs(2);
 
 impl Registry {
-    /// How many bytes a session has. While they still come, this is what came so far. Whoever asks after a writer that
-    /// got nothing for a while is about to go on there: that writer is ended, since its last bytes may be on their way
-    /// to the disk.
+    /// How many bytes a session has. Whoever asks is about to go on from there: a writer that has not ended by itself
+    /// within a second is ended, even while its bytes still come, and what it has is on the disk before the answer. Else
+    /// an earlier request could still add to what was told.
     ///
     /// # Errors
     /// `UploadUnknown`, `OwnerAway`; `Busy` when the disk does not come to an end with what arrived.
@@ -123,20 +125,67 @@ impl Registry {
         self.forward(repo, id, UploadAction::Cancel, &Replay::none(), &mut None).await.map(|_| ())
     }
 
-    /// Begins a session at another node: the nearest of those that are given and answer.
+    /// Begins a session at another node: the first of those that are given which takes it. While none of them can be
+    /// reached they are tried in turns, for `uploads.owner_wait_ms`.
     ///
     /// # Errors
-    /// `OwnerAway` when none does; else what the owner answers.
+    /// `Busy` or `StorageFull` when those that can be reached have no room, `OwnerFailed`; `OwnerAway` when none can be
+    /// reached, `Unplaceable` when there is none.
     pub(crate) async fn begin_at(&self, repo: &RepoName, nodes: &[NodeId]) -> Result<UploadProgress, RegistryError> {
-        let mut last = RegistryError::Unplaceable(repo.clone());
-        for &node in nodes {
-            let id = UploadId { node, session: Ulid::new() };
-            match self.forward(repo, id, UploadAction::Begin, &Replay::none(), &mut None).await {
-                Err(away @ (RegistryError::OwnerAway(_) | RegistryError::OwnerFailed(_))) => last = away,
-                begun => return begun,
+        if nodes.is_empty() {
+            return Err(RegistryError::Unplaceable(repo.clone()));
+        }
+        // One name per node for the whole search: an answer that was lost is the answer to the next try.
+        let ids: Vec<UploadId> = nodes.iter().map(|&node| UploadId { node, session: Ulid::new() }).collect();
+        let until = Instant::now() + ms(self.config.uploads.owner_wait_ms);
+        let search = async {
+            loop {
+                match self.begin_at_one_of(repo, &ids).await {
+                    Err(RegistryError::OwnerAway(_)) if Instant::now() + PAUSE < until => sleep(PAUSE).await,
+                    ended => return ended,
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(RegistryError::Stopping),
+            begun = search.instrument(debug_span!("begin_upload_elsewhere")) => begun,
+        }
+    }
+
+    /// One round over the candidates. A node that has no room does not end it: the next one may have some.
+    async fn begin_at_one_of(&self, repo: &RepoName, ids: &[UploadId]) -> Result<UploadProgress, RegistryError> {
+        let (mut away, mut refused) = (RegistryError::Unplaceable(repo.clone()), None);
+        for &id in ids {
+            match self.begin_at_node(repo, id).await {
+                Err(error @ RegistryError::OwnerAway(_)) => away = error,
+                // Of what several say the client is told what trying again may change.
+                Err(error @ (RegistryError::Busy(_) | RegistryError::StorageFull | RegistryError::OwnerFailed(_))) => {
+                    tracing::debug!(owner = %id.node, %error, "an upload cannot begin there");
+                    if !matches!(refused, Some(RegistryError::Busy(_))) {
+                        refused = Some(error);
+                    }
+                }
+                ended => return ended,
             }
         }
-        Err(last)
+        Err(refused.unwrap_or(away))
+    }
+
+    pub(crate) async fn begin_at_node(&self, repo: &RepoName, id: UploadId) -> Result<UploadProgress, RegistryError> {
+        let action = UploadAction::Begin;
+        let call = UploadCall { repo: repo.clone(), session: id.to_string(), action };
+        let wait = BEGIN_ATTEMPT.min(ms(self.config.uploads.owner_wait_ms)).max(ATTEMPT);
+        match self.floors.peers.forward_upload(id.node, &call, wait).await {
+            Ok(Forwarded::Answer(reply)) => understand(reply, id, action),
+            // There is no body to ask for.
+            Ok(Forwarded::Go(_)) | Err(PeerError::Malformed(_)) => Err(RegistryError::OwnerFailed(id.node)),
+            Err(PeerError::Busy) => understand(UploadReply::Fault(UploadFault::Busy), id, action),
+            Err(error) => {
+                tracing::warn!(owner = %id.node, %error, "an upload cannot begin at a node that cannot be reached");
+                Err(RegistryError::OwnerAway(id.node))
+            }
+        }
     }
 
     /// Hands a request to the session's owner. One that cannot be reached is waited for, for `uploads.owner_wait_ms`;

@@ -2,10 +2,13 @@
 //! nodes, which is memory and can be cut, and time's patience.
 
 use crate::config::Config;
+use crate::error::RegistryError;
 use crate::registry::{Floors, Registry};
+use crate::session::{UploadId, UploadProgress};
 use portolan_consensus::{Consensus, LocalNode, StaticMember};
 use portolan_meta::id::NodeId;
 use portolan_meta::row::Role;
+use portolan_oci::RepoName;
 use portolan_peer::{
     Answer, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity, MemoryNetwork, PeerIdentity,
     PeerServer, Peers,
@@ -19,6 +22,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use ulid::Ulid;
 
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -141,6 +145,20 @@ impl Cluster {
         for other in (1..=self.setup.nodes).filter(|other| *other != node) {
             self.network.heal(&address(node), &address(other));
         }
+    }
+
+    /// Asks another node twice for the same upload session, as after an answer that was lost.
+    ///
+    /// # Panics
+    /// When a node does not run.
+    pub async fn begin_twice(
+        &self,
+        from: u64,
+        owner: u64,
+        repo: &RepoName,
+    ) -> [Result<UploadProgress, RegistryError>; 2] {
+        let (from, id) = (self.registry(from), UploadId { node: NodeId(owner), session: Ulid::new() });
+        [from.begin_at_node(repo, id).await, from.begin_at_node(repo, id).await]
     }
 
     /// Stops a node and starts it again on its folder, without announcing the new start.

@@ -10,6 +10,8 @@ use crate::propose::refused;
 use crate::registry::Registry;
 use crate::session::{Session, SessionNote, Slot, Turn, UploadId, UploadProgress};
 use crate::sessions::Place;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use portolan_meta::command::Command;
 use portolan_meta::id::NodeId;
 use portolan_meta::outcome::{Outcome, Refusal};
@@ -17,6 +19,7 @@ use portolan_meta::placement::Topology;
 use portolan_meta::query;
 use portolan_meta::row::{NodeRow, NodeState, Role};
 use portolan_oci::{Algorithm, Digest, RepoName};
+use portolan_replication::PeerHealth;
 use portolan_store::{Part, StoreError, StoredFile};
 use std::future::Future;
 use std::sync::Arc;
@@ -54,23 +57,40 @@ impl Registry {
         self.begin_here(self.fresh_id(), repo).await
     }
 
-    /// Begins a session of this node under that name.
+    /// Begins a session of this node under that name, which nobody else has. Asked again, it is the same session: whoever
+    /// asked may not have got the answer.
     pub(crate) async fn begin_here(
         self: &Arc<Self>,
         id: UploadId,
         repo: &RepoName,
     ) -> Result<UploadProgress, RegistryError> {
+        if let Some(begun) = self.sessions.get(id, repo) {
+            return Ok(begun.progress());
+        }
         let place = self.sessions.reserve()?;
         let (me, repo) = (Arc::clone(self), repo.clone());
-        self.owned(async move { Ok(me.begin(place, id, repo).await?.progress()) }).await
+        self.owned(async move {
+            match me.begin(place, id, repo.clone()).await {
+                Ok(session) => Ok(session.progress()),
+                // The first of two that ask at once has claimed the folder.
+                Err(error) => match (me.sessions.get(id, &repo), error) {
+                    (Some(begun), _) => Ok(begun.progress()),
+                    (None, RegistryError::Store(error)) if matches!(*error, StoreError::Busy { .. }) => {
+                        Err(RegistryError::Busy("beginnings of the upload session"))
+                    }
+                    (None, error) => Err(error),
+                },
+            }
+        })
+        .await
     }
 
     fn fresh_id(&self) -> UploadId {
         UploadId { node: self.node, session: Ulid::new() }
     }
 
-    /// Where a repository's bytes may be stored, nearest node first, when they must not be stored here: not even those of
-    /// an upload that is under way.
+    /// Where a repository's bytes may be stored, nodes that are well first and the nearest of them before all, when they
+    /// must not be stored here: not even those of an upload that is under way.
     fn stores_elsewhere(&self, repo: &RepoName) -> Result<Option<Vec<NodeId>>, RegistryError> {
         let topology = self.local().read(|view| Topology::read(view))?;
         let regions = topology.policies().of(repo).regions;
@@ -82,7 +102,7 @@ impl Registry {
             |node: &&NodeRow| node.role == Role::Full && node.state == NodeState::Up && regions.allow(&node.region);
         let rtt = |node: NodeId| self.floors.peers.health(node).and_then(|health| health.rtt).unwrap_or(Duration::MAX);
         let mut nodes: Vec<NodeId> = topology.nodes().filter(takes).map(|node| node.id).collect();
-        nodes.sort_by_key(|node| rtt(*node));
+        nodes.sort_by_key(|node| (self.floors.replication.health(*node) != PeerHealth::Well, rtt(*node)));
         Ok(Some(nodes))
     }
 
@@ -160,9 +180,7 @@ impl Registry {
         body: UploadBody,
     ) -> Result<(), RegistryError> {
         if let Some(nodes) = self.stores_elsewhere(repo)? {
-            let id = self.begin_at(repo, &nodes).await?.id;
-            // A finish may begin anew at another owner, hence the box.
-            return Box::pin(self.upload_finish(repo, id, digest, chunk, body)).await;
+            return self.owned(Arc::clone(self).whole_elsewhere(repo.clone(), nodes, digest, chunk, body)).await;
         }
         let place = self.sessions.reserve()?;
         let (me, repo, id) = (Arc::clone(self), repo.clone(), self.fresh_id());
@@ -175,6 +193,34 @@ impl Registry {
             result
         })
         .await
+    }
+
+    /// [`Self::upload_whole`] at one of some other nodes, which is told to drop what a failure left there. A finish may
+    /// begin anew at another owner, hence the box.
+    fn whole_elsewhere(
+        self: Arc<Self>,
+        repo: RepoName,
+        nodes: Vec<NodeId>,
+        digest: Digest,
+        chunk: Chunk,
+        body: UploadBody,
+    ) -> BoxFuture<'static, Result<(), RegistryError>> {
+        async move {
+            let id = self.begin_at(&repo, &nodes).await?.id;
+            let result = self.upload_finish(&repo, id, digest, chunk, body).await;
+            match &result {
+                // Its outcome is unknown, or the owner cannot be told: the sweep there decides.
+                Ok(()) | Err(RegistryError::NoQuorum | RegistryError::Stopping | RegistryError::OwnerAway(_)) => {}
+                Err(_) => match self.upload_cancel(&repo, id).await {
+                    Ok(()) | Err(RegistryError::UploadUnknown(_)) => {}
+                    Err(error) => {
+                        tracing::warn!(session = %id, %error, "a failed upload stays at its owner for a while")
+                    }
+                },
+            }
+            result
+        }
+        .boxed()
     }
 
     /// [`Self::upload_cancel`] of a session of this node.

@@ -5,6 +5,7 @@
 mod bad_clients;
 mod bad_days;
 mod bad_input;
+mod barred;
 mod conditions;
 mod contracts;
 mod deletes;
