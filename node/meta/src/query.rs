@@ -446,6 +446,14 @@ pub fn copies_in(
     })
 }
 
+/// Whether a file was given up and is still to be unlinked.
+///
+/// # Errors
+/// See [`clock_ms`].
+pub fn is_given_up(view: &dyn View, store: StoreId, file: FileId) -> Result<bool, ViewError> {
+    Ok(view.get(Family::Reclaim, &key::reclaim(store, file))?.is_some())
+}
+
 /// The files a store's owner is to unlink, with whose bytes they hold.
 ///
 /// # Errors

@@ -114,7 +114,7 @@ pub enum Traffic {
 pub struct BandwidthLimit {
     /// The region that sends; `None` is any other one.
     pub from: Option<String>,
-    /// The region that receives; `None` is any.
+    /// The region that receives; `None` is any other one. What moves within a region is limited only where both are named.
     pub to: Option<String>,
     /// The class; `None` is each of them, with a limit of its own.
     pub class: Option<Traffic>,
@@ -134,7 +134,8 @@ impl BandwidthRow {
     #[must_use]
     pub fn limit(&self, from: &str, to: &str, class: Traffic) -> Option<u64> {
         let fits = |limit: &&BandwidthLimit| {
-            limit.from.as_deref().is_none_or(|name| name == from)
+            (from != to || limit.from.is_some() && limit.to.is_some())
+                && limit.from.as_deref().is_none_or(|name| name == from)
                 && limit.to.as_deref().is_none_or(|name| name == to)
                 && limit.class.is_none_or(|named| named == class)
         };

@@ -4,6 +4,7 @@
 //! What a batch does not bring goes the ordinary way, as a transfer of its own. A pull that comes meanwhile may begin one
 //! too: the blobs are small, and of two files only one is recorded ([`crate::confirm`] removes the other).
 
+use crate::adopt::adopt;
 use crate::confirm::{Confirm, Finished};
 use crate::fetch::Fetches;
 use crate::holders::{Candidate, Holders, Known};
@@ -13,7 +14,7 @@ use crate::telemetry::{self, Purpose};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use portolan_meta::id::{FileId, NodeId};
+use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
 use portolan_peer::{MANY_BLOBS, PeerError};
 use portolan_store::{Blobs, StoredFile, WholeBlob};
@@ -196,32 +197,21 @@ impl Batches {
         blocking(look).await.unwrap_or_default()
     }
 
-    /// Announces what an earlier start of this node finished and did not announce. Younger files belong to somebody of
-    /// this process, who announces them.
+    /// Looks for files of an earlier start.
     async fn adopt(&self, items: &mut [Item]) {
-        let (blobs, started) = (Arc::clone(&self.blobs), self.started);
-        let digests: Vec<Digest> = items.iter().map(|item| item.digest).collect();
+        let (blobs, started, confirm) = (Arc::clone(&self.blobs), self.started, Arc::clone(&self.confirm));
+        let generations: HashMap<Digest, u64> = items.iter().map(|item| (item.digest, item.known.generation)).collect();
         let looked = blocking(move || {
-            let mut found = blobs.files_of_many(&digests)?;
-            found.retain(|(digest, file)| {
-                ulid::Ulid(file.0).timestamp_ms() < started && blobs.verify_whole(digest, *file).is_ok()
-            });
-            Ok(found)
+            let digests: Vec<Digest> = generations.keys().copied().collect();
+            let found = blobs.files_of_many(&digests)?;
+            Ok(adopt(&confirm, &blobs, started, &found, |digest| generations.get(digest).copied()))
         });
-        let found: HashMap<Digest, FileId> = match looked.await {
-            Ok(found) => found.into_iter().collect(),
-            Err(error) => {
-                warn!(%error, "the disk could not be asked for earlier copies");
-                return;
+        match looked.await {
+            Ok(adopted) => {
+                let mine = items.iter_mut().filter(|item| adopted.contains(&item.digest));
+                mine.for_each(|item| item.brought = Some(Brought::Stored));
             }
-        };
-        for item in items {
-            if let Some(&file) = found.get(&item.digest) {
-                debug!(digest = %item.digest, "a file of an earlier start is announced instead of fetched");
-                let (digest, generation) = (item.digest, item.known.generation);
-                self.confirm.push(Finished { digest, file, generation, adopted: true });
-                item.brought = Some(Brought::Stored);
-            }
+            Err(error) => warn!(%error, "the disk could not be asked for earlier copies"),
         }
     }
 

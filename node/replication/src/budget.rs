@@ -56,13 +56,16 @@ impl Budget {
     /// Waits until so many bytes may come from a node. To be called before they are taken from the connection, whose
     /// window then holds the sender back.
     pub(crate) async fn take(&self, from: NodeId, class: Traffic, bytes: u64) {
-        let wait = self.reserve(from, class, bytes, Instant::now());
-        if !wait.is_zero() {
-            sleep(wait).await;
+        let mut debt = self.ask(from, class, Ask::Take(bytes));
+        while !debt.wait.is_zero() {
+            // A limit that is raised or lifted meanwhile frees those who wait.
+            sleep(debt.wait.min(REFRESH)).await;
+            debt = self.ask(from, class, Ask::Wait(debt.until));
         }
     }
 
-    fn reserve(&self, from: NodeId, class: Traffic, bytes: u64, now: Instant) -> Duration {
+    fn ask(&self, from: NodeId, class: Traffic, ask: Ask) -> Debt {
+        let now = Instant::now();
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.read_at.is_none_or(|at| at + REFRESH <= now) {
             match self.read() {
@@ -72,11 +75,11 @@ impl Budget {
             inner.read_at = Some(now);
         }
         let Inner { known, buckets, .. } = &mut *inner;
-        let Some(region) = known.regions.get(&from) else { return Duration::ZERO };
+        let Some(region) = known.regions.get(&from) else { return Debt::default() };
         let limit = known.limits.limit(region, &self.region, class).map(|limit| (limit / known.sharers.max(1)).max(1));
         // Within a region there is no link to spare.
         let yields = *region != self.region;
-        buckets.reserve(region, class, bytes, Rates { limit, yields }, now)
+        buckets.ask(region, class, ask, Rates { limit, yields }, now)
     }
 
     fn read(&self) -> Result<Known, ViewError> {
@@ -104,43 +107,71 @@ struct Buckets {
     pairs: HashMap<String, HashMap<Traffic, Bucket>>,
 }
 
+/// What is asked of a bucket.
+#[derive(Clone, Copy, Debug)]
+enum Ask {
+    /// To take so many bytes.
+    Take(u64),
+    /// How much longer to wait for what was taken, given [`Debt::until`].
+    Wait(f64),
+}
+
+/// How long to wait for bytes that were taken.
+#[derive(Clone, Copy, Debug, Default)]
+struct Debt {
+    wait: Duration,
+    /// How many bytes the bucket must have let through, since it exists, before these may come.
+    until: f64,
+}
+
 #[derive(Debug)]
 struct Bucket {
     /// Bytes that may be taken at once; negative while somebody waits.
     tokens: f64,
+    /// Bytes that were taken so far.
+    taken: f64,
     at: Instant,
     moved_at: Instant,
 }
 
 impl Buckets {
-    /// Takes bytes; tells how long to wait for them.
-    fn reserve(&mut self, from: &str, class: Traffic, bytes: u64, rates: Rates, now: Instant) -> Duration {
+    fn ask(&mut self, from: &str, class: Traffic, ask: Ask, rates: Rates, now: Instant) -> Debt {
         if !self.pairs.contains_key(from) {
             self.pairs.insert(from.to_owned(), HashMap::new());
         }
-        let Some(pair) = self.pairs.get_mut(from) else { return Duration::ZERO };
+        let Some(pair) = self.pairs.get_mut(from) else { return Debt::default() };
         let higher = pair.iter().any(|(other, bucket)| *other < class && bucket.moved_at + MOVING > now);
         let rate = match (rates.limit, rates.yields && higher) {
             (limit, true) => Some(limit.map_or(self.yields, |limit| limit.min(self.yields))),
             (limit, false) => limit,
         };
-        let bucket = pair.entry(class).or_insert(Bucket { tokens: 0.0, at: now, moved_at: now });
-        bucket.moved_at = now;
+        let bucket = pair.entry(class).or_insert(Bucket { tokens: 0.0, taken: 0.0, at: now, moved_at: now });
         let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
         bucket.at = now;
+        let bytes = match ask {
+            Ask::Take(bytes) => {
+                bucket.moved_at = now;
+                bytes as f64
+            }
+            Ask::Wait(_) => 0.0,
+        };
+        bucket.taken += bytes;
+        let until = if let Ask::Wait(until) = ask { until } else { bucket.taken };
         let Some(rate) = rate else {
             bucket.tokens = 0.0;
-            return Duration::ZERO;
+            return Debt { wait: Duration::ZERO, until };
         };
         let rate = rate as f64;
-        bucket.tokens = (bucket.tokens + passed * rate).min(rate * BURST.as_secs_f64()) - bytes as f64;
-        Duration::try_from_secs_f64((-bucket.tokens / rate).max(0.0)).unwrap_or(BURST)
+        bucket.tokens = (bucket.tokens + passed * rate).min(rate * BURST.as_secs_f64()) - bytes;
+        // Who came later waits behind.
+        let ahead = until - (bucket.taken + bucket.tokens);
+        Debt { wait: Duration::try_from_secs_f64((ahead / rate).max(0.0)).unwrap_or(BURST), until }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Buckets, Duration, HashMap, Instant, Rates, Traffic};
+    use super::{Ask, Buckets, Duration, HashMap, Instant, Rates, Traffic};
 
     const MB: u64 = 1_000_000;
 
@@ -153,10 +184,10 @@ mod tests {
         let (start, mut now, mut bytes) = (Instant::now(), Instant::now(), 0);
         while now < start + Duration::from_secs(10) {
             if let Some(other) = beside {
-                buckets.reserve(from, other, 1, Rates { limit: None, yields: true }, now);
+                buckets.ask(from, other, Ask::Take(1), Rates { limit: None, yields: true }, now);
             }
-            let wait = buckets.reserve(from, class, 100_000, rates, now);
-            now += wait.max(Duration::from_millis(1));
+            let debt = buckets.ask(from, class, Ask::Take(100_000), rates, now);
+            now += debt.wait.max(Duration::from_millis(1));
             bytes += 100_000;
         }
         bytes
@@ -189,17 +220,26 @@ mod tests {
         let stays = Rates { limit: None, yields: false };
         assert!(moved(&mut buckets(), "eu", Traffic::Repair, stays, Some(Traffic::Pull)) > 100 * MB);
         let (mut buckets, now) = (buckets(), Instant::now());
-        buckets.reserve("eu", Traffic::Pull, 1, free, now);
+        buckets.ask("eu", Traffic::Pull, Ask::Take(1), free, now);
         let later = now + Duration::from_secs(1);
-        assert_eq!(buckets.reserve("eu", Traffic::Repair, 100 * MB, free, later), Duration::ZERO);
+        assert_eq!(buckets.ask("eu", Traffic::Repair, Ask::Take(100 * MB), free, later).wait, Duration::ZERO);
     }
 
     #[test]
-    fn a_limit_that_is_lifted_forgets_the_debt() {
+    fn whoever_waits_is_freed_by_a_limit_that_is_raised_or_lifted() {
         let (mut buckets, now) = (buckets(), Instant::now());
-        let slow = Rates { limit: Some(1), yields: true };
-        assert!(buckets.reserve("eu", Traffic::Pull, MB, slow, now) > Duration::from_secs(1_000));
+        let limited = |limit| Rates { limit: Some(limit), yields: true };
+        let mut ask =
+            |ask, rates, seconds| buckets.ask("eu", Traffic::Pull, ask, rates, now + Duration::from_secs(seconds));
+        let first = ask(Ask::Take(100 * MB), limited(MB), 0);
+        let second = ask(Ask::Take(100 * MB), limited(MB), 0);
+        assert_eq!((first.wait.as_secs(), second.wait.as_secs()), (100, 200));
+        // Each waits for what is ahead of it only.
+        let left = ask(Ask::Wait(first.until), limited(MB), 10).wait;
+        assert_eq!((left.as_secs(), ask(Ask::Wait(second.until), limited(MB), 10).wait.as_secs()), (90, 190));
+        assert_eq!(ask(Ask::Wait(first.until), limited(9 * MB), 10).wait.as_secs(), 10);
         let free = Rates { limit: None, yields: true };
-        assert_eq!(buckets.reserve("eu", Traffic::Pull, MB, free, now), Duration::ZERO);
+        assert_eq!(ask(Ask::Wait(second.until), free, 10).wait, Duration::ZERO);
+        assert_eq!(ask(Ask::Take(MB), limited(MB), 10).wait.as_secs(), 1, "the debt is forgotten");
     }
 }

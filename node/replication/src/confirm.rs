@@ -8,6 +8,7 @@ use portolan_meta::command::{Command, FoundCopy};
 use portolan_meta::id::{FileId, StoreId};
 use portolan_meta::limits;
 use portolan_meta::outcome::{Outcome, Refusal};
+use portolan_meta::query;
 use portolan_oci::Digest;
 use portolan_store::Blobs;
 use std::collections::{HashMap, VecDeque};
@@ -16,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// A file that is durable and not announced yet.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,29 @@ struct Waiting {
     queue: VecDeque<Finished>,
     /// Also those whose proposal is under way: pulls read them already.
     files: HashMap<Digest, FileId>,
+    /// Those that are looked at, and perhaps handed over: nobody may read them yet.
+    held: HashMap<Digest, FileId>,
+}
+
+/// A file of an earlier start that nobody unlinks meanwhile.
+pub(crate) struct Held {
+    confirm: Arc<Confirm>,
+    digest: Digest,
+    file: FileId,
+}
+
+impl Held {
+    /// Hands it over, as it was found to be whole.
+    pub(crate) fn announce(self, generation: u64) {
+        debug!(digest = %self.digest, "a file of an earlier start is announced instead of fetched");
+        self.confirm.push(Finished { digest: self.digest, file: self.file, generation, adopted: true });
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.confirm.lock().held.remove(&self.digest);
+    }
 }
 
 /// Finished files that wait for their committed location.
@@ -71,6 +95,28 @@ impl Confirm {
         waiting.files.insert(finished.digest, finished.file);
         waiting.queue.push_back(finished);
         self.wake.notify_one();
+    }
+
+    /// Holds a file of an earlier start, before it is looked at: as long as it is held it is not unlinked. `None` when
+    /// another file of the blob waits or is held, or this one was given up and is to be unlinked.
+    pub(crate) fn hold(self: &Arc<Self>, digest: Digest, file: FileId) -> Option<Held> {
+        {
+            let mut waiting = self.lock();
+            if waiting.files.contains_key(&digest) || waiting.held.contains_key(&digest) {
+                return None;
+            }
+            waiting.held.insert(digest, file);
+        }
+        let held = Held { confirm: Arc::clone(self), digest, file };
+        let given_up = self.consensus.local().read(|view| query::is_given_up(view, self.store, file));
+        // Where that cannot be read the file stays, and is found again.
+        matches!(given_up, Ok(false)).then_some(held)
+    }
+
+    /// Whether a file may not be unlinked, because it is or will be announced.
+    pub(crate) fn needs(&self, digest: &Digest, file: FileId) -> bool {
+        let waiting = self.lock();
+        waiting.files.get(digest) == Some(&file) || waiting.held.get(digest) == Some(&file)
     }
 
     /// The file of a digest that waits.

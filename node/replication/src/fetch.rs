@@ -142,7 +142,8 @@ impl Fetches {
         if self.lock().contains_key(digest) {
             return;
         }
-        if let Err(error) = self.landing.remove(digest).await {
+        // A transfer that began just now goes on with it.
+        if let Err(error) = self.landing.try_remove(digest).await {
             warn!(%digest, %error, "a leftover of a transfer could not be removed");
         }
     }

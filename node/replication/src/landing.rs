@@ -39,6 +39,15 @@ impl Landing {
         }
     }
 
+    /// The same, unless somebody has it open: then it stays.
+    pub(crate) async fn try_remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        let (parts, id) = (self.parts.clone(), part_id(digest));
+        match blocking(move || parts.remove(&id)).await {
+            Ok(_) | Err(StoreError::Busy { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The digests that parts of earlier tries exist for. Parts whose name is no digest are left alone.
     pub(crate) async fn leftovers(&self) -> Result<Vec<Digest>, StoreError> {
         let parts = self.parts.clone();

@@ -24,6 +24,7 @@
 //! - `serve`: answers the reads of peers.
 //! - [`replication`]: the handle that owns all this.
 
+mod adopt;
 mod balance;
 mod batch;
 mod budget;
@@ -47,6 +48,7 @@ mod rate;
 mod reads;
 mod reclaim;
 pub mod replication;
+mod scan;
 mod segments;
 mod serve;
 mod settle;
@@ -65,4 +67,6 @@ pub use error::{OpenError, ReadError, SettleError};
 pub use me::Me;
 pub use open::{BlobBody, Source};
 pub use replication::Replication;
-pub use status::{Exposure, FetchStatus, PeerHealth, RegionExposure, RegionLag, RegionMissing, ReplicationStatus};
+pub use status::{
+    Exposure, FetchStatus, Losses, PeerHealth, RegionExposure, RegionLag, RegionMissing, ReplicationStatus,
+};

@@ -101,6 +101,8 @@ pub(crate) struct Plan {
     sizes: Sizes,
     limit: usize,
     entries: HashMap<Digest, Entry>,
+    /// How many of them this node's own store does not lack.
+    others: usize,
     tiny: Queue,
     small: Queue,
     large: Queue,
@@ -116,6 +118,7 @@ impl Plan {
             sizes,
             limit,
             entries: HashMap::new(),
+            others: 0,
             tiny: Queue::default(),
             small: Queue::default(),
             large: Queue::default(),
@@ -127,22 +130,31 @@ impl Plan {
     /// Notes the facts about one blob: what lacks it now, or that nothing does.
     pub(crate) fn note(&mut self, digest: Digest, missing: Option<Missing>) {
         let known = self.entries.remove(&digest);
+        let was_mine = known.as_ref().is_some_and(|entry| self.is_mine(&entry.missing));
         if let Some(entry) = &known {
             self.unqueue(&digest, entry);
+            self.others -= usize::from(!was_mine);
         }
         let Some(missing) = missing else { return };
-        let mine = missing.stores.contains(&self.own);
-        let first = if mine { Turn::Ready } else { Turn::None };
-        if known.is_none() && self.entries.len() >= self.limit {
+        let mine = self.is_mine(&missing);
+        // What others lack is only told; it must not crowd out what this node is to bring.
+        let is_full = self.entries.len() >= self.limit || (!mine && self.others >= self.limit / 2);
+        if known.is_none() && is_full {
             self.overflowed = true;
             return;
         }
+        self.others += usize::from(!mine);
+        let first = if mine { Turn::Ready } else { Turn::None };
         let entry = match known {
-            Some(entry) if mine == entry.missing.stores.contains(&self.own) => Entry { missing, ..entry },
+            Some(entry) if mine == was_mine => Entry { missing, ..entry },
             _ => Entry { missing, failures: 0, turn: first },
         };
         self.queue(digest, &entry);
         self.entries.insert(digest, entry);
+    }
+
+    fn is_mine(&self, missing: &Missing) -> bool {
+        missing.stores.contains(&self.own)
     }
 
     /// Takes the next blob of a class that may be tried now. It stays known, but is not handed out again before
@@ -217,7 +229,7 @@ impl Plan {
 
     /// The blob may be looked at again from `due` on.
     pub(crate) fn again(&mut self, digest: &Digest, due: Instant) {
-        let mine = self.entries.get(digest).is_some_and(|entry| entry.missing.stores.contains(&self.own));
+        let mine = self.entries.get(digest).is_some_and(|entry| self.is_mine(&entry.missing));
         self.set_turn(digest, if mine { Turn::At(due) } else { Turn::None });
     }
 
@@ -385,6 +397,24 @@ mod tests {
         assert_eq!(plan.missing().count(), 3);
         plan.begin_scan();
         assert!(!plan.overflowed());
+    }
+
+    #[test]
+    fn what_others_lack_never_crowds_out_what_this_node_lacks() {
+        let (mut plan, now) = (Plan::new(OWN, Sizes { tiny: 0, large: 100 }, 4), Instant::now());
+        for seed in 0..9 {
+            plan.note(digest(seed), missing(10, &[OTHER]));
+        }
+        assert!(plan.overflowed());
+        plan.note(digest(20), missing(10, &[OWN]));
+        plan.note(digest(21), missing(10, &[OWN, OTHER]));
+        assert_eq!(plan.missing().count(), 4);
+        let order = [taken(&mut plan, Class::Small, now), taken(&mut plan, Class::Small, now)];
+        assert!(order.contains(&Some(digest(20))) && order.contains(&Some(digest(21))));
+        // Room comes back with what is no longer missing.
+        (0..9).for_each(|seed| plan.note(digest(seed), None));
+        plan.note(digest(8), missing(10, &[OTHER]));
+        assert_eq!(plan.missing().count(), 3);
     }
 
     #[test]

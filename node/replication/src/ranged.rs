@@ -68,7 +68,7 @@ impl Ranges {
         let permits = permits.map_err(|_| OpenError::Busy("reads of ranges"))?;
         let banned = Arc::<Banned>::default();
         let mut reader = RangeReader {
-            tour: Tour::new(Arc::clone(&self.sources), digest, size, Arc::default()).with_banned(&banned),
+            tour: Tour::new(Arc::clone(&self.sources), digest, size, Arc::default()).direct().with_banned(&banned),
             banned,
             sources: Arc::clone(&self.sources),
             fetches: Arc::clone(&self.fetches),

@@ -92,7 +92,7 @@ impl Reclaim {
 
     async fn drop_surplus(&self) {
         let mut due = self.desk.surplus().due(Instant::now(), DROPS_PER_ROUND);
-        due.retain(|(digest, file)| self.confirm.file(digest) != Some(*file));
+        due.retain(|(digest, file)| !self.confirm.needs(digest, *file));
         if due.is_empty() {
             return;
         }
@@ -127,6 +127,7 @@ impl Reclaim {
                     return;
                 }
             };
+            let page: Vec<_> = page.into_iter().filter(|(file, digest)| !self.confirm.needs(digest, *file)).collect();
             let blobs = Arc::clone(&self.blobs);
             let gone = blocking(move || Ok::<_, StoreError>(unlink(&blobs, &page))).await.unwrap_or_default();
             if gone.is_empty() {

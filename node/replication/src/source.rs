@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use portolan_meta::id::NodeId;
 use portolan_meta::view::ViewError;
 use portolan_oci::Digest;
-use portolan_peer::{PeerError, Peers, ReadBlob, RemoteBlob};
+use portolan_peer::{Lane, PeerError, Peers, ReadBlob, RemoteBlob};
 use std::future::Future;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -114,13 +114,20 @@ impl Sources {
         }
     }
 
+    /// Whether the node to ask first reads what it lacks from a third one.
+    pub(crate) fn relays_first(&self, digest: &Digest) -> bool {
+        // Whatever else is wrong, the first reader finds out.
+        let known = self.holders.of(digest).ok().flatten();
+        known.and_then(|known| known.candidates.first().copied()).is_none_or(|first| first.relay)
+    }
+
     async fn open(
         &self,
         (candidate, trusted): (Candidate, bool),
-        read: ReadBlob,
+        (read, lane): (ReadBlob, Lane),
         size: u64,
     ) -> Result<RemoteBlob, PeerError> {
-        let opening = self.peers.read_blob(candidate.node, read);
+        let opening = self.peers.read_blob_over(candidate.node, lane, read);
         let remote = self.hear((candidate, trusted), self.open_timeout, opening).await??;
         if remote.size == size {
             Ok(remote)
@@ -191,6 +198,7 @@ pub(crate) struct Tour {
     digest: Digest,
     size: u64,
     relay: Arc<RelayGate>,
+    lane: Lane,
     banned: Arc<Banned>,
     tried: Vec<Candidate>,
     /// Who was silent when, or while, it was asked: nobody is left for that twice, so that wrong suspicions cannot end the
@@ -204,6 +212,8 @@ pub(crate) struct Tour {
     current: Option<Current>,
     /// Whether this tour holds the gate.
     relaying: bool,
+    /// Whether it asks nobody to relay.
+    direct: bool,
     contributors: Vec<NodeId>,
 }
 
@@ -214,6 +224,7 @@ impl Tour {
             digest,
             size,
             relay,
+            lane: Lane::Bulk,
             banned: Arc::default(),
             tried: Vec::new(),
             silent: Vec::new(),
@@ -223,13 +234,26 @@ impl Tour {
             progressed: false,
             current: None,
             relaying: false,
+            direct: false,
             contributors: Vec::new(),
         }
+    }
+
+    /// Asks holders alone: whoever relays brings the whole blob, from its beginning.
+    pub(crate) fn direct(mut self) -> Self {
+        self.direct = true;
+        self
     }
 
     /// Shares who is asked no more with other tours of the same blob.
     pub(crate) fn with_banned(mut self, banned: &Arc<Banned>) -> Self {
         self.banned = Arc::clone(banned);
+        self
+    }
+
+    /// Reads over these connections.
+    pub(crate) fn over(mut self, lane: Lane) -> Self {
+        self.lane = lane;
         self
     }
 
@@ -312,7 +336,7 @@ impl Tour {
             let read = ReadBlob { digest: self.digest, offset, limit, relay: candidate.relay };
             let trusted = !self.silent.contains(&candidate.node) && !self.note_silence(candidate.node);
             let mut flight = self.sources.holders.begin(candidate);
-            match self.sources.open((candidate, trusted), read, self.size).await {
+            match self.sources.open((candidate, trusted), (read, self.lane), self.size).await {
                 Ok(RemoteBlob { stream, .. }) => {
                     self.current = Some(Current { candidate, trusted, stream, flight });
                     return Ok(());
@@ -378,8 +402,10 @@ impl Tour {
         let known = self.sources.holders.of_without(&self.digest, &self.failed_relays);
         let known = known.map_err(TourEnd::View)?.ok_or(TourEnd::Gone)?;
         let banned = &self.banned;
+        let direct = self.direct;
         let untried = |tried: &[Candidate]| {
-            known.candidates.iter().copied().find(|found| !tried.contains(found) && !banned.has(found.node))
+            let mut candidates = known.candidates.iter().copied().filter(|found| !(direct && found.relay));
+            candidates.find(|found| !tried.contains(found) && !banned.has(found.node))
         };
         let mut choice = untried(&self.tried);
         if choice.is_none() && self.progressed {

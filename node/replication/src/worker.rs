@@ -1,60 +1,36 @@
 //! Brings what policy wants on this node. Events only wake it: what is missing is computed from the state, a lost
 //! event costs a delay, and a restart plans anew.
 
+use crate::adopt::adopt;
 use crate::batch::{Batches, Brought};
 use crate::config::Config;
-use crate::confirm::{Confirm, Finished};
+use crate::confirm::Confirm;
 use crate::desk::{Desk, wall_ms};
 use crate::fetch::{Fetches, Joined, Wish};
 use crate::holders::Holders;
 use crate::landing::blocking;
 use crate::plan::{Class, Missing};
+use crate::scan::{Facts, Scan, facts};
 use crate::telemetry::{self, Purpose};
 use crate::transfer::End;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use portolan_consensus::{Change, Consensus};
-use portolan_meta::id::FileId;
-use portolan_meta::placement::{Standing, Topology, standing};
-use portolan_meta::query;
+use portolan_meta::placement::Topology;
 use portolan_meta::row::Traffic;
-use portolan_meta::view::{View, ViewError};
+use portolan_meta::view::ViewError;
 use portolan_oci::Digest;
 use portolan_peer::MANY_BLOBS;
-use portolan_store::{Blobs, StoreError};
-use std::collections::HashSet;
+use portolan_store::Blobs;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 /// How often the gauges per region are computed: they walk over everything that is missing.
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
-
-/// Blobs with how each of them stands.
-type Facts = Vec<(Digest, Option<Standing>)>;
-
-/// A scan over all blobs, page by page; then over what is known of blobs whose row is gone, which no page has.
-enum Scan {
-    Idle,
-    Reading(Page),
-    Known(Page, Vec<Digest>),
-}
-
-type Page = BoxFuture<'static, Result<Facts, ViewError>>;
-
-impl Scan {
-    /// The page that is being read; never returns while there is none. May be dropped and called again.
-    async fn page(&mut self) -> Result<Facts, ViewError> {
-        match self {
-            Self::Idle => std::future::pending().await,
-            Self::Reading(page) | Self::Known(page, _) => page.await,
-        }
-    }
-}
 
 /// The loop.
 pub(crate) struct Worker {
@@ -71,13 +47,8 @@ pub(crate) struct Worker {
     pub(crate) stop: CancellationToken,
 }
 
-/// A fetch that the worker waits for.
-enum Done {
-    /// Of one blob.
-    One(Digest, Class, Tried),
-    /// Of a batch of tiny ones.
-    Many(Vec<(Digest, Brought)>),
-}
+/// What became of blobs that a task was to bring.
+type Done = Vec<(Digest, Tried)>;
 
 enum Tried {
     /// A copy is here; its location is on its way.
@@ -111,7 +82,7 @@ impl Worker {
         let mut rescan = interval(self.config.rescan());
         rescan.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut gauges = interval(GAUGES_EVERY);
-        let mut scan = Scan::Idle;
+        let mut scan = Scan::new(Arc::clone(&self.consensus), Arc::clone(&self.desk), self.config.scan_page);
         let mut running = JoinSet::new();
         let mut busy = Busy::default();
         loop {
@@ -124,27 +95,19 @@ impl Worker {
                     Ok(change) => self.changed(change, &mut changes, &mut scan).await,
                     Err(RecvError::Lagged(missed)) => {
                         debug!(missed, "too many changes at once: everything is compared again");
-                        self.begin(&mut scan);
+                        scan.begin_again();
                     }
                     Err(RecvError::Closed) => break,
                 },
-                _ = rescan.tick() => self.begin(&mut scan),
-                _ = gauges.tick() => self.publish_regions(),
-                page = scan.page() => scan = self.turn(scan, page).await,
-                Some(done) = running.join_next() => match done {
-                    Ok(done) => self.done(done, &mut busy),
-                    Err(error) => error!(%error, "a task of the worker died"),
-                },
+                _ = rescan.tick() => scan.begin(),
+                _ = gauges.tick() => self.publish_regions().await,
+                page = scan.page() => self.turn(page, &mut scan).await,
+                Some(done) = running.join_next_with_id() => self.done(done, &mut busy),
                 () = sleep_until(due) => {}
             }
         }
         // The transfers themselves end with the same token; these only wait for them.
         running.shutdown().await;
-    }
-
-    fn begin(&self, scan: &mut Scan) {
-        *scan = Scan::Reading(self.page(None));
-        self.desk.begin_scan();
     }
 
     /// Takes a change and whatever else has come by now, so that a burst is one reading of the state.
@@ -154,72 +117,30 @@ impl Worker {
         while let Some(change) = next {
             match change {
                 Change::Blobs(changed) => digests.extend(changed.iter().copied()),
-                Change::Topology | Change::Reset => self.begin(scan),
+                Change::Topology | Change::Reset => scan.begin_again(),
             }
             next = if digests.len() < self.config.scan_page { changes.try_recv().ok() } else { None };
         }
-        if let Err(error) = self.compare(digests.into_iter().collect()).await {
-            error!(%error, "what is missing could not be computed");
+        if digests.is_empty() {
+            return;
+        }
+        scan.changed(&digests);
+        match facts(&self.consensus, move |_| Ok(digests.into_iter().collect())).await {
+            Ok(facts) => self.desk.note(facts),
+            Err(error) => error!(%error, "what is missing could not be computed"),
         }
     }
 
-    /// Notes for each blob how it stands now.
-    async fn compare(&self, digests: Vec<Digest>) -> Result<(), ViewError> {
-        if !digests.is_empty() {
-            self.desk.note(self.facts(move |_| Ok(digests)).await?);
-        }
-        Ok(())
-    }
-
-    /// How some blobs stand.
-    fn facts(&self, pick: impl FnOnce(&dyn View) -> Result<Vec<Digest>, ViewError> + Send + 'static) -> Page {
-        let state = self.consensus.local();
-        reading(move || {
-            state.read(|view| {
-                let topology = Topology::read(view)?;
-                let digests = pick(view)?;
-                digests.into_iter().map(|digest| Ok((digest, standing(view, &topology, &digest)?))).collect()
-            })
-        })
-        .boxed()
-    }
-
-    /// Reads one page of blobs with how they stand.
-    fn page(&self, after: Option<Digest>) -> Page {
-        let limit = self.config.scan_page;
-        self.facts(move |view| {
-            let page = query::blobs_after(view, after.as_ref(), limit)?;
-            Ok(page.into_iter().map(|(digest, _)| digest).collect())
-        })
-    }
-
-    /// The next page of what is known; the scan is over when nothing is left.
-    async fn known(&self, mut left: Vec<Digest>) -> Scan {
-        if left.is_empty() {
-            self.fetches.reconsider();
-            self.sweep_leftovers().await;
-            self.desk.end_scan();
-            return Scan::Idle;
-        }
-        let page = left.split_off(left.len().saturating_sub(self.config.scan_page));
-        Scan::Known(self.facts(move |_| Ok(page)), left)
-    }
-
-    /// Takes a page; says where the scan stands then.
-    async fn turn(&self, scan: Scan, page: Result<Facts, ViewError>) -> Scan {
-        let page = match page {
-            Ok(page) => page,
-            Err(error) => {
-                error!(%error, "the scan for missing blobs failed; the next one begins in time");
-                return Scan::Idle;
+    /// Takes a page of a scan.
+    async fn turn(&self, page: Result<Facts, ViewError>, scan: &mut Scan) {
+        match scan.turn(page) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.fetches.reconsider();
+                self.sweep_leftovers().await;
+                scan.end();
             }
-        };
-        let last = page.last().map(|(digest, _)| *digest).filter(|_| page.len() == self.config.scan_page);
-        self.desk.note(page);
-        match (scan, last) {
-            (Scan::Known(_, left), _) => self.known(left).await,
-            (Scan::Reading(_) | Scan::Idle, Some(last)) => Scan::Reading(self.page(Some(last))),
-            (Scan::Reading(_) | Scan::Idle, None) => self.known(self.desk.digests()).await,
+            Err(error) => error!(%error, "the scan for missing blobs failed; the next one begins in time"),
         }
     }
 
@@ -244,20 +165,24 @@ impl Worker {
         for class in [Class::Small, Class::Large] {
             while busy.of(class) < self.limit(class) && self.confirm.len() < self.config.max_unconfirmed {
                 let Some((digest, missing)) = self.desk.plan().take(class, now) else { break };
-                *busy.of_mut(class) += 1;
                 let (worker, traffic) = (Arc::clone(self), self.traffic(&missing));
-                running.spawn(async move { Done::One(digest, class, worker.bring(digest, traffic).await) });
+                let task = running.spawn(async move { vec![(digest, worker.bring(digest, traffic).await)] });
+                busy.began(task.id(), class, vec![digest]);
             }
         }
-        while busy.tiny < self.limit(Class::Tiny) && self.confirm.len() < self.config.max_unconfirmed {
+        while busy.of(Class::Tiny) < self.limit(Class::Tiny) && self.confirm.len() < self.config.max_unconfirmed {
             let is_recent = |missing: &Missing| self.traffic(missing) == Traffic::Ack;
             let (blobs, bytes) = (self.config.batch_blobs.clamp(1, MANY_BLOBS), self.config.batch_bytes);
             let batch = self.desk.plan().take_batch(now, blobs, bytes, is_recent);
             let Some((_, first)) = batch.first() else { break };
             let purpose = if is_recent(first) { Purpose::Ack } else { Purpose::Repair };
-            busy.tiny += 1;
-            let (batches, digests) = (Arc::clone(&self.batches), batch.into_iter().map(|(digest, _)| digest).collect());
-            running.spawn(async move { Done::Many(batches.fetch(digests, purpose).await) });
+            let digests: Vec<Digest> = batch.into_iter().map(|(digest, _)| digest).collect();
+            let (batches, wanted) = (Arc::clone(&self.batches), digests.clone());
+            let task = running.spawn(async move {
+                let brought = batches.fetch(wanted, purpose).await;
+                brought.into_iter().map(|(digest, brought)| (digest, Tried::from(brought))).collect()
+            });
+            busy.began(task.id(), Class::Tiny, digests);
         }
     }
 
@@ -298,12 +223,14 @@ impl Worker {
                 return Tried::Failed;
             }
         };
+        // What was noted may be older than a copy that has been confirmed since.
+        if self.holders.here(&digest).is_ok_and(|here| here.is_some_and(|here| !here.own.is_empty())) {
+            return Tried::Needless;
+        }
         if self.confirm.file(&digest).is_some() {
             return Tried::Landed;
         }
-        if let Some(file) = self.adoptable(digest).await {
-            debug!(%digest, "a file of an earlier start is announced instead of fetched");
-            self.confirm.push(Finished { digest, file, generation: known.generation, adopted: true });
+        if self.adopt(digest, known.generation).await {
             return Tried::Landed;
         }
         let mut progress = match self.fetches.join(digest, known.size, known.generation, Wish::Policy(traffic)) {
@@ -319,37 +246,32 @@ impl Worker {
         }
     }
 
-    /// A whole file of the blob that an earlier start of this node finished and did not announce. Younger files
-    /// belong to somebody of this process, who announces them.
-    async fn adoptable(&self, digest: Digest) -> Option<FileId> {
-        let (blobs, started) = (Arc::clone(&self.blobs), self.started);
+    /// Looks for a file of an earlier start; says whether one is announced.
+    async fn adopt(&self, digest: Digest, generation: u64) -> bool {
+        let (blobs, started, confirm) = (Arc::clone(&self.blobs), self.started, Arc::clone(&self.confirm));
         let found = blocking(move || {
-            for file in blobs.files_of(&digest)? {
-                if ulid::Ulid(file.0).timestamp_ms() < started && blobs.verify_whole(&digest, file).is_ok() {
-                    return Ok(Some(file));
-                }
-            }
-            Ok::<_, StoreError>(None)
+            let found: Vec<_> = blobs.files_of(&digest)?.into_iter().map(|file| (digest, file)).collect();
+            Ok(!adopt(&confirm, &blobs, started, &found, |_| Some(generation)).is_empty())
         });
         found.await.unwrap_or_else(|error| {
             warn!(%digest, %error, "the disk could not be asked for an earlier copy");
-            None
+            false
         })
     }
 
-    fn done(&self, done: Done, busy: &mut Busy) {
-        match done {
-            Done::One(digest, class, tried) => {
-                let count = busy.of_mut(class);
-                *count = count.saturating_sub(1);
-                self.note(&digest, &tried);
+    /// Takes what a task tells; one that died has brought nothing.
+    fn done(&self, done: Result<(task::Id, Done), JoinError>, busy: &mut Busy) {
+        let (id, told) = match done {
+            Ok((id, told)) => (id, Some(told)),
+            Err(error) => {
+                error!(%error, "a task of the worker died");
+                (error.id(), None)
             }
-            Done::Many(brought) => {
-                busy.tiny = busy.tiny.saturating_sub(1);
-                for (digest, brought) in brought {
-                    self.note(&digest, &Tried::from(brought));
-                }
-            }
+        };
+        let digests = busy.ended(id);
+        let told = told.unwrap_or_else(|| digests.into_iter().map(|digest| (digest, Tried::Failed)).collect());
+        for (digest, tried) in told {
+            self.note(&digest, &tried);
         }
     }
 
@@ -368,55 +290,40 @@ impl Worker {
 
     fn publish(&self, busy: &Busy) {
         let (queue, bytes) = self.desk.plan().queued();
-        telemetry::queue(queue, bytes, busy.tiny + busy.small + busy.large, self.confirm.len());
+        telemetry::queue(queue, bytes, busy.0.len(), self.confirm.len());
     }
 
-    fn publish_regions(&self) {
-        match self.consensus.local().read(|view| Topology::read(view)) {
+    /// Computes the gauges per region, where walking over everything may block.
+    async fn publish_regions(&self) {
+        let (state, desk) = (self.consensus.local(), Arc::clone(&self.desk));
+        let publish = move || match state.read(|view| Topology::read(view)) {
             Ok(topology) => {
-                telemetry::regions(&self.desk.regions(&topology));
-                telemetry::lags(&self.desk.lags(&topology), self.desk.incomplete());
-                telemetry::exposure(&self.desk.exposure(&topology), wall_ms());
+                telemetry::regions(&desk.regions(&topology));
+                telemetry::lags(&desk.lags(&topology), desk.incomplete());
+                telemetry::exposure(&desk.exposure(&topology), wall_ms());
             }
             Err(error) => error!(%error, "the topology cannot be read"),
+        };
+        if let Err(error) = task::spawn_blocking(publish).await {
+            error!(%error, "the gauges per region could not be computed");
         }
     }
 }
 
-/// How many fetches of each class the worker waits for.
+/// The tasks that the worker waits for, and what each is to bring.
 #[derive(Default)]
-struct Busy {
-    /// Batches.
-    tiny: usize,
-    small: usize,
-    large: usize,
-}
+struct Busy(HashMap<task::Id, (Class, Vec<Digest>)>);
 
 impl Busy {
     fn of(&self, class: Class) -> usize {
-        match class {
-            Class::Tiny => self.tiny,
-            Class::Small => self.small,
-            Class::Large => self.large,
-        }
+        self.0.values().filter(|(of, _)| *of == class).count()
     }
 
-    fn of_mut(&mut self, class: Class) -> &mut usize {
-        match class {
-            Class::Tiny => &mut self.tiny,
-            Class::Small => &mut self.small,
-            Class::Large => &mut self.large,
-        }
+    fn began(&mut self, task: task::Id, class: Class, digests: Vec<Digest>) {
+        self.0.insert(task, (class, digests));
     }
-}
 
-/// Runs a longer reading of the state where it may block.
-async fn reading<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, ViewError> + Send + 'static,
-) -> Result<T, ViewError> {
-    match tokio::task::spawn_blocking(read).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(error) => Err(ViewError::Read { family: "blobs", source: Box::new(error) }),
+    fn ended(&mut self, task: task::Id) -> Vec<Digest> {
+        self.0.remove(&task).map(|(_, digests)| digests).unwrap_or_default()
     }
 }

@@ -114,7 +114,7 @@ impl<'a> Tx<'a> {
     /// Whether a file waits to be unlinked. It may be gone at any moment, so it must not count again; file ids are
     /// never reused, so only a message that comes late, under another name, can ask.
     pub(super) fn given_up(&self, store: StoreId, file: FileId) -> Result<bool, ViewError> {
-        Ok(self.view().get(Family::Reclaim, &key::reclaim(store, file))?.is_some())
+        query::is_given_up(self.view(), store, file)
     }
 
     /// Whether the proposer may speak of the files of a store; the refusal when not. Only a disk's own node may: a

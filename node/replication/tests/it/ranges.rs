@@ -98,6 +98,29 @@ async fn a_large_blob_crosses_once_for_its_region_whose_other_nodes_follow() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cold_range_crosses_as_a_range_at_every_node_of_a_region() {
+    let cluster = Cluster::start(Plan { regions: vec!["a", "b", "b"], ..plan() }).await;
+    let bytes = blob(30, 12 * MIB);
+    let digest = cluster.nodes[0].push(&bytes).await;
+    let range = 5 * MIB + 7..5 * MIB + 9_000;
+    for node in &cluster.nodes[1..] {
+        node.wait_known(&digest).await;
+        let others = || cluster.nodes.iter().filter(|other| other.id != node.id);
+        until("all are well", || others().all(|other| node.replication.health(other.id) == PeerHealth::Well)).await;
+        let before = given(&cluster);
+        let body = node.replication.open(&digest, Some(range.clone())).await.unwrap();
+        assert_eq!(body.source, Source::Through(NodeId(1)));
+        assert!(read_all(body).await.unwrap() == part(&bytes, &range));
+        assert_eq!(given(&cluster) - before, CHUNK, "the chunk that the range lies in");
+        assert!(
+            cluster.nodes.iter().all(|node| node.replication.status().in_flight.is_empty()),
+            "the whole is fetched"
+        );
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_restart_keeps_the_chunks_that_came_out_of_order() {
     let workers = Plan { workers: true, ..plan() };
     let mut cluster = Cluster::start(workers).await;
