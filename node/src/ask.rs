@@ -1,5 +1,6 @@
 //! A question to a node, and its answer, whatever carries them.
 
+use crate::remarks::Remarks;
 use reqwest::Method;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(crate) struct Answered {
     pub(crate) status: u16,
     /// The body.
     pub(crate) body: String,
+    /// What its headers say about it.
+    pub(crate) remarks: Remarks,
 }
 
 /// A value of a query, percent-encoded.

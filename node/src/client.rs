@@ -2,8 +2,10 @@
 
 use crate::answer::ClusterAnswer;
 use crate::ask::{Answered, Ask, TIMEOUT};
+use crate::cli::ServerArgs;
 use crate::https::Https;
-use portolan_oci::ErrorBody;
+use crate::remarks::Remarks;
+use portolan_oci::{ErrorBody, ErrorCode};
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 use std::io;
@@ -35,7 +37,7 @@ pub(crate) enum ClientError {
         body: String,
     },
     /// It was refused, with words for a person.
-    #[error("{server} refuses it: {message} ({code})")]
+    #[error("{server} refuses it: {message} ({code}{})", of_request(request))]
     Refused {
         /// Where.
         server: String,
@@ -45,6 +47,8 @@ pub(crate) enum ClientError {
         message: String,
         /// For programs.
         code: String,
+        /// Under which id the server's log tells more, when it does.
+        request: Option<String>,
     },
     /// Something else than a node answered.
     #[error("{server} is no node of a cluster, or of another version: its answer does not read: {source}")]
@@ -87,6 +91,35 @@ impl ClientError {
     pub(crate) const fn is_wrong_usage(&self) -> bool {
         matches!(self, Self::Address { .. } | Self::Authorities { .. })
     }
+
+    /// Whether it is refused because what was named is not there.
+    pub(crate) const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, .. })
+    }
+
+    /// Whether it is refused with that code.
+    pub(crate) fn has_code(&self, wanted: ErrorCode) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == wanted.as_str())
+    }
+
+    /// Whether what was asked for may have been done all the same: it was asked, and no answer says that it was not.
+    pub(crate) fn leaves_open(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } | Self::Status { status, .. } => *status >= 500,
+            Self::Unreachable { source, .. } => !source.is_connect(),
+            // A certificate that is not trusted is invalid data.
+            Self::Tls { source, .. } => {
+                !matches!(source.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::InvalidData)
+            }
+            Self::Unreadable { .. } => true,
+            Self::Address { .. } | Self::Authorities { .. } => false,
+        }
+    }
+}
+
+/// The id of a request, in a message.
+fn of_request(id: &Option<String>) -> String {
+    id.as_ref().map_or_else(String::new, |id| format!(", request {id}"))
 }
 
 /// The last cause of an error: "connection refused" rather than "error sending request".
@@ -96,6 +129,23 @@ fn deepest(error: &reqwest::Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+/// What a node told.
+pub(crate) struct Report<T> {
+    /// What it told.
+    pub(crate) told: T,
+    /// The JSON that it was read from.
+    pub(crate) json: String,
+    /// What it says about itself.
+    pub(crate) remarks: Remarks,
+}
+
+impl<T> Report<T> {
+    /// Whether a leader confirmed what it says.
+    pub(crate) const fn is_confirmed(&self) -> bool {
+        self.remarks.stale.is_none()
+    }
 }
 
 /// A client of one node.
@@ -146,6 +196,14 @@ impl Client {
         Ok(Self { transport, server })
     }
 
+    /// A client of the node that a command line names.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub(crate) fn of(server: &ServerArgs) -> Result<Self, ClientError> {
+        Self::new_trusting(&server.server, server.ca.as_deref())
+    }
+
     /// Who is asked, as it was given.
     pub(crate) fn server(&self) -> &str {
         &self.server
@@ -168,7 +226,7 @@ impl Client {
     /// When nobody answers in time.
     pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Answered, ClientError> {
         let server = || self.server.clone();
-        let (status, body) = match &self.transport {
+        match &self.transport {
             Transport::Plain { http, base } => {
                 let unreachable = |source| ClientError::Unreachable { server: server(), source };
                 let Ok(url) = base.join(ask.target) else { return Err(ClientError::Address { server: server() }) };
@@ -180,17 +238,17 @@ impl Client {
                     request = request.header("Content-Type", "application/json").body(body);
                 }
                 let answer = request.send().await.map_err(unreachable)?;
-                (answer.status().as_u16(), answer.text().await.map_err(unreachable)?)
+                let (status, remarks) = (answer.status().as_u16(), Remarks::of_headers(answer.headers()));
+                Ok(Answered { status, body: answer.text().await.map_err(unreachable)?, remarks })
             }
             Transport::Tls(https) => {
                 let wrong = |source| ClientError::Tls { server: server(), path: https.authorities.clone(), source };
                 match tokio::time::timeout(ask.within, https.send(&ask)).await {
-                    Ok(answer) => answer.map_err(wrong)?,
-                    Err(late) => return Err(wrong(late.into())),
+                    Ok(answer) => answer.map_err(wrong),
+                    Err(late) => Err(wrong(late.into())),
                 }
             }
-        };
-        Ok(Answered { status, body })
+        }
     }
 
     /// The text of a GET's 200.
@@ -211,6 +269,24 @@ impl Client {
         Ok((self.parse(&text)?, text))
     }
 
+    /// Likewise, with what the answer says about itself.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub(crate) async fn report<T: DeserializeOwned>(&self, target: &str) -> Result<Report<T>, ClientError> {
+        let answered = self.ask(Ask::get(target)).await?;
+        if answered.status == 200 { self.report_in(answered) } else { Err(self.refused(&answered)) }
+    }
+
+    /// The report that an answer is.
+    ///
+    /// # Errors
+    /// When it is another.
+    pub(crate) fn report_in<T: DeserializeOwned>(&self, answered: Answered) -> Result<Report<T>, ClientError> {
+        let remarks = answered.remarks.with_json(&answered.body);
+        Ok(Report { told: self.parse(&answered.body)?, json: answered.body, remarks })
+    }
+
     /// Reads an answer.
     ///
     /// # Errors
@@ -224,7 +300,14 @@ impl Client {
         let (server, status) = (self.server.clone(), answered.status);
         match serde_json::from_str::<ErrorBody>(&answered.body).ok().and_then(|body| body.errors.into_iter().next()) {
             Some(entry) if !entry.message.is_empty() => {
-                ClientError::Refused { server, status, message: entry.message, code: entry.code.to_string() }
+                let request = entry.detail.as_ref().and_then(|detail| detail["request_id"].as_str());
+                ClientError::Refused {
+                    server,
+                    status,
+                    message: entry.message,
+                    code: entry.code.to_string(),
+                    request: request.map(str::to_owned),
+                }
             }
             _ => ClientError::Status { server, status, body: one_line(&answered.body) },
         }
@@ -265,7 +348,37 @@ pub(crate) fn http_client(timeout: Duration) -> Result<reqwest::Client, reqwest:
 
 #[cfg(test)]
 mod tests {
-    use super::address;
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
+
+    use super::{Client, ClientError, address};
+    use crate::ask::Answered;
+    use crate::remarks::Remarks;
+
+    #[test]
+    fn a_fault_is_told_with_the_id_that_the_log_has_it_under_and_leaves_open_what_was_done() {
+        let client = Client::new("node-a:5000").unwrap();
+        for (status, body, words, open) in [
+            (
+                500,
+                r#"{"errors":[{"code":"UNKNOWN","message":"it failed","detail":{"request_id":"01K"}}]}"#,
+                "node-a:5000 refuses it: it failed (UNKNOWN, request 01K)",
+                true,
+            ),
+            (
+                409,
+                r#"{"errors":[{"code":"POLICY_INVALID","message":"no","detail":{"known":["eu"]}}]}"#,
+                "node-a:5000 refuses it: no (POLICY_INVALID)",
+                false,
+            ),
+            (502, "a proxy's  page", "node-a:5000 answered 502: a proxy's page", true),
+        ] {
+            let answered = Answered { status, body: body.to_owned(), remarks: Remarks::default() };
+            let error = client.refused(&answered);
+            assert_eq!((error.to_string().as_str(), error.leaves_open()), (words, open));
+        }
+        let wrong = ClientError::Address { server: String::new() };
+        assert!(!wrong.leaves_open() && wrong.is_wrong_usage());
+    }
 
     #[test]
     fn only_the_address_of_a_server_is_taken() {

@@ -167,6 +167,9 @@ pub(crate) enum Failure {
     /// The server did not answer as it should.
     #[error("{0}")]
     Client(#[from] crate::client::ClientError),
+    /// Nobody knows whether a change was made.
+    #[error("{0}\nThe change may have been made all the same; giving it again does no harm.")]
+    ChangeOpen(crate::client::ClientError),
     /// An image is not where it was waited for.
     #[error("{image} is not durable in {} after {:.1} s", .regions.join(", "), .after.as_secs_f32())]
     NotDurable {
@@ -177,6 +180,22 @@ pub(crate) enum Failure {
         /// How long was waited.
         after: Duration,
     },
+    /// An image is where it was waited for, as far as a node knows that no leader answers.
+    #[error("{image} is durable there as far as is known, but no leader has confirmed it after {:.1} s", .after.as_secs_f32())]
+    NotConfirmed {
+        /// The image.
+        image: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// An image will not be complete, however long one watches.
+    #[error("{image} will not be complete: of {lost} of its blobs no copy is left, and nothing else is under way")]
+    Damaged {
+        /// The image.
+        image: String,
+        /// How many blobs have no copy left.
+        lost: u64,
+    },
     /// A change needs the admin token, and none was found.
     #[error(
         "this needs the admin token of the node at {server}: run it on that machine as the user who runs the node, or \
@@ -185,7 +204,7 @@ pub(crate) enum Failure {
     NoToken {
         /// Who was asked.
         server: String,
-        /// The files that were looked for and cannot be read.
+        /// What was tried, and why it was of no use.
         looked: Vec<String>,
     },
     /// Output could not be written.
@@ -333,7 +352,10 @@ impl Failure {
             | Self::Process { .. }
             | Self::Certificates(_)
             | Self::Client(_)
+            | Self::ChangeOpen(_)
             | Self::NotDurable { .. }
+            | Self::NotConfirmed { .. }
+            | Self::Damaged { .. }
             | Self::NoToken { .. }
             | Self::Output(_)
             | Self::Demo { .. } => ExitCode::FAILURE,
@@ -358,7 +380,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Files that were of no use, in a message.
 fn tried(files: &[String]) -> String {
-    if files.is_empty() { String::new() } else { format!(" (looked for {})", files.join(", ")) }
+    if files.is_empty() { String::new() } else { format!(" (tried {})", files.join("; ")) }
 }
 
 /// Several messages below each other.

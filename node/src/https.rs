@@ -1,7 +1,8 @@
 //! Requests over TLS for the command line. The demo's and the scripts' client speaks plain HTTP only: its TLS would bring a
 //! second set of certificates and verifiers into every binary that uses it.
 
-use crate::ask::Ask;
+use crate::ask::{Answered, Ask};
+use crate::remarks::Remarks;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -59,11 +60,11 @@ impl Https {
         (self.host.clone(), self.port)
     }
 
-    /// The status and the text of an answer.
+    /// An answer.
     ///
     /// # Errors
     /// When the server does not answer, or is not to be trusted.
-    pub(crate) async fn send(&self, ask: &Ask<'_>) -> io::Result<(u16, String)> {
+    pub(crate) async fn send(&self, ask: &Ask<'_>) -> io::Result<Answered> {
         let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
         let tls = self.tls.connect(self.name.clone(), tcp).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await.map_err(io::Error::other)?;
@@ -82,8 +83,10 @@ impl Https {
         let answer = async {
             let answer = sender.send_request(request).await.map_err(io::Error::other)?;
             let status = answer.status().as_u16();
+            let remarks = Remarks::of_headers(answer.headers());
             let body = Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await.map_err(io::Error::other)?;
-            Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+            let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+            Ok(Answered { status, body, remarks })
         };
         // The connection is driven here, and ends with the answer.
         tokio::select! {

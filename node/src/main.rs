@@ -23,6 +23,7 @@ mod net;
 mod part;
 mod public_tls;
 mod recorder;
+mod remarks;
 mod shutdown;
 mod telemetry;
 
