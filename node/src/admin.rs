@@ -1,6 +1,9 @@
 //! The admin token: whoever can read its file may change the cluster.
 
-use crate::error::Failure;
+use crate::config::is_name;
+use crate::error::{Failure, chain};
+use portolan_meta::id::NodeId;
+use portolan_store::Identity;
 use rand::RngCore;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -46,8 +49,9 @@ pub(crate) fn token(data_dir: &Path) -> Result<String, Failure> {
     Ok(token)
 }
 
-/// The folders on this machine in which the token of a node may lie: what the environment and the usual configuration
-/// say, the usual folder, and that of a cluster of `portolan dev`.
+/// The folders on this machine in which a node may keep its data: what the environment and the usual configuration say,
+/// the usual folder, and that of a cluster of `portolan dev`. The node's name is what whoever answers calls itself: what
+/// names no node leads nowhere.
 pub(crate) fn candidates(node: &str) -> Vec<PathBuf> {
     let configured = std::fs::read_to_string(CONFIG).ok().and_then(|text| {
         let config: toml::Table = toml::from_str(&text).ok()?;
@@ -57,17 +61,71 @@ pub(crate) fn candidates(node: &str) -> Vec<PathBuf> {
         std::env::var_os("PORTOLAN_NODE_DATA_DIR").map(PathBuf::from),
         configured,
         Some(PathBuf::from(USUAL)),
-        (!node.is_empty()).then(|| Path::new(DEV).join(node)),
+        is_name(node).then(|| Path::new(DEV).join(node)),
     ];
-    folders.into_iter().flatten().map(|folder| folder.join(FILE)).collect()
+    let mut found = Vec::new();
+    for folder in folders.into_iter().flatten() {
+        if !found.contains(&folder) {
+            found.push(folder);
+        }
+    }
+    found
+}
+
+/// The token in a folder, if its data are those of that node of that cluster: the token of another node is nobody's
+/// business there.
+///
+/// # Errors
+/// Why the folder is of no use, in words.
+pub(crate) fn token_of(folder: &Path, cluster: &str, node: NodeId) -> Result<String, String> {
+    let path = folder.join(FILE);
+    let of_no_use = |why: String| format!("{}: {why}", path.display());
+    let identity = match Identity::load(folder) {
+        Ok(Some(identity)) => identity,
+        Ok(None) => return Err(of_no_use("its folder holds no node's data".to_owned())),
+        Err(error) => return Err(of_no_use(chain(&error))),
+    };
+    if identity.cluster_id != cluster || identity.node_id != node {
+        return Err(of_no_use("its folder is another node's".to_owned()));
+    }
+    std::fs::read_to_string(&path).map_err(|error| of_no_use(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
 
-    use super::{FILE, token};
+    use super::{DEV, FILE, candidates, token, token_of};
+    use portolan_meta::id::NodeId;
+    use portolan_store::Identity;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    #[test]
+    fn only_the_name_of_a_node_names_a_folder() {
+        let dev = |name: &str| candidates(name).iter().any(|folder| *folder == Path::new(DEV).join(name));
+        for (name, named) in [("eu-west-1", true), ("", false), ("..", false), ("/etc", false), ("a/b", false)] {
+            assert_eq!(dev(name), named, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_for_the_node_whose_data_lie_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let made = token(path).unwrap();
+        assert!(token_of(path, "c", NodeId(1)).unwrap_err().contains("holds no node's data"));
+        let identity =
+            Identity { cluster_id: "c".to_owned(), node_id: NodeId(1), storage_uuid: "s".to_owned(), incarnation: 1 };
+        identity.save(path).unwrap();
+        assert_eq!(token_of(path, "c", NodeId(1)).unwrap(), made);
+        for (cluster, node) in [("c", 2), ("d", 1), ("", 1)] {
+            let refused = token_of(path, cluster, NodeId(node)).unwrap_err();
+            assert!(refused.contains("another node's") && refused.contains(FILE), "{refused}");
+        }
+        std::fs::remove_file(path.join(FILE)).unwrap();
+        assert!(token_of(path, "c", NodeId(1)).unwrap_err().contains(FILE));
+    }
 
     #[test]
     fn a_token_is_made_once_and_only_its_owner_can_read_it() {

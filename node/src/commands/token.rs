@@ -1,18 +1,19 @@
 //! Changes by the admin API: the token of the node that is asked goes with them.
 
 use crate::admin;
-use crate::ask::{Answered, Ask, TIMEOUT};
-use crate::client::Client;
+use crate::ask::{Ask, TIMEOUT};
+use crate::client::{Client, ClientError};
 use crate::error::Failure;
+use portolan_meta::id::NodeId;
 use reqwest::Method;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A change may wait for a leader.
 const PATIENCE: u32 = 3;
 
-/// What a change is answered with: the text of its 200. Without a file the tokens that lie on this machine are tried, and
-/// only at a node that is on it: a token is never sent to whoever happens to be asked.
+/// What a change is answered with: the text of its 200. Without a file the folders of this machine are looked through, and
+/// only for a node that is on it: its token is that of the folder with its own data, and goes to nobody else.
 ///
 /// # Errors
 /// When it is refused, nobody answers, or no token is found.
@@ -23,20 +24,15 @@ pub(crate) async fn change(
     body: Option<&str>,
     file: Option<&Path>,
 ) -> Result<String, Failure> {
-    let mut looked = Vec::new();
-    let mut tokens = Vec::new();
-    if let Some(file) = file {
-        tokens.push(std::fs::read_to_string(file).map_err(Failure::file(file))?);
-    } else if is_here(client).await {
-        let name = asked(client).await?;
-        for candidate in admin::candidates(&name) {
-            match std::fs::read_to_string(&candidate) {
-                Ok(token) => tokens.push(token),
-                Err(error) => looked.push(format!("{}: {error}", candidate.display())),
-            }
+    let Tokens { found, mut of_no_use } = match file {
+        Some(file) => {
+            let token = std::fs::read_to_string(file).map_err(Failure::file(file))?;
+            Tokens { found: vec![(file.to_owned(), token)], of_no_use: Vec::new() }
         }
-    }
-    for token in &tokens {
+        None if is_here(client).await => here(client).await?,
+        None => Tokens::default(),
+    };
+    for (path, token) in &found {
         let ask = Ask {
             method: method.clone(),
             target,
@@ -44,25 +40,43 @@ pub(crate) async fn change(
             body: body.map(str::to_owned),
             within: TIMEOUT * PATIENCE,
         };
-        let answered: Answered = client.ask(ask).await?;
+        let answered = client.ask(ask).await.map_err(failed)?;
         match answered.status {
             200 => return Ok(answered.body),
-            // Of another node, perhaps.
-            401 => {}
-            _ => return Err(client.refused(&answered).into()),
+            401 => of_no_use.push(format!("{}: refused, as another node's or no token", path.display())),
+            _ => return Err(failed(client.refused(&answered))),
         }
     }
-    if let Some(file) = file {
-        looked = vec![format!("{}: another node's, or not a token", file.display())];
-    }
-    Err(Failure::NoToken { server: client.server().to_owned(), looked })
+    Err(Failure::NoToken { server: client.server().to_owned(), looked: of_no_use })
 }
 
-/// The name of the node that answers.
-async fn asked(client: &Client) -> Result<String, Failure> {
+/// A change that failed, or nobody knows.
+fn failed(error: ClientError) -> Failure {
+    if error.leaves_open() { Failure::ChangeOpen(error) } else { error.into() }
+}
+
+/// What was found on the way to a token.
+#[derive(Default)]
+struct Tokens {
+    /// Where each lies.
+    found: Vec<(PathBuf, String)>,
+    /// Files that are of no use, and why.
+    of_no_use: Vec<String>,
+}
+
+/// The token of the node that answers, if its data lie where they may be looked for.
+async fn here(client: &Client) -> Result<Tokens, Failure> {
     let (cluster, _) = client.cluster().await?;
-    let node = cluster.nodes.into_iter().find(|node| Some(node.id) == cluster.asked);
-    Ok(node.map(|node| node.name).unwrap_or_default())
+    let mut tokens = Tokens::default();
+    let (Some(id), Some(asked)) = (cluster.cluster_id, cluster.asked) else { return Ok(tokens) };
+    let node = cluster.nodes.iter().find(|node| node.id == asked);
+    for folder in admin::candidates(node.map_or("", |node| &node.name)) {
+        match admin::token_of(&folder, &id, NodeId(asked)) {
+            Ok(token) => tokens.found.push((folder, token)),
+            Err(why) => tokens.of_no_use.push(why),
+        }
+    }
+    Ok(tokens)
 }
 
 /// Whether the node is on this machine: every address of its name is one of this machine's own.
