@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use portolan_meta::policy::PartitionContract;
+use portolan_meta::policy::{PartitionContract, Regions};
 use portolan_meta::row::Traffic;
 use portolan_registry::TagReads;
 use std::ops::RangeInclusive;
@@ -35,7 +35,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Image(ImageCommand),
     /// Show what would be lost with each region if it died now
-    Rpo(RpoArgs),
+    Rpo(AskArgs),
     /// Limit how fast bytes move between regions
     #[command(subcommand)]
     Bandwidth(BandwidthCommand),
@@ -99,17 +99,7 @@ not restarted; `portolan serve --config DIR/NAME/portolan.toml` brings it back."
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
     /// Show the members, who leads, and how far behind each is
-    Status(StatusArgs),
-}
-
-/// Arguments of `portolan cluster status`.
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    Status(AskArgs),
 }
 
 /// Arguments of `portolan top`.
@@ -132,21 +122,11 @@ pub(crate) struct TopArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum RepoCommand {
     /// List the prefixes that have settings, and the repositories with what holds for them
-    Ls(RepoLsArgs),
+    Ls(AskArgs),
     /// Show what holds for a repository, and from which prefix each setting comes
     Show(RepoShowArgs),
     /// Change settings of a prefix; those that are not named stay as they are
     Set(Box<RepoSetArgs>),
-}
-
-/// Arguments of `portolan repo ls`.
-#[derive(Debug, Args)]
-pub(crate) struct RepoLsArgs {
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Arguments of `portolan repo show`.
@@ -156,10 +136,7 @@ pub(crate) struct RepoShowArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     #[command(flatten)]
-    pub(crate) server: ServerArgs,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) ask: AskArgs,
 }
 
 /// Arguments of `portolan repo set`.
@@ -168,13 +145,13 @@ pub(crate) struct RepoShowArgs {
 pub(crate) struct RepoSetArgs {
     /// The beginning of repository names, in whole components: team/prod holds for team/prod and team/prod/app. Give ""
     /// for all repositories
-    #[arg(value_name = "PREFIX")]
+    #[arg(value_name = "PREFIX", value_parser = prefix)]
     pub(crate) prefix: String,
     /// Where copies lie: all, or a list. Elsewhere bytes are streamed, and kept for a while
-    #[arg(long, value_name = "all|A,B", conflicts_with = "never_outside")]
-    pub(crate) regions: Option<String>,
+    #[arg(long, value_name = "all|A,B", value_parser = regions, conflicts_with = "never_outside")]
+    pub(crate) regions: Option<Regions>,
     /// Where copies lie, and nowhere else: elsewhere bytes are streamed and never stored
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = region)]
     pub(crate) never_outside: Vec<String>,
     /// How many copies each of these regions has
     #[arg(long, value_name = "N")]
@@ -194,14 +171,8 @@ pub(crate) struct RepoSetArgs {
     /// Forget a setting of this prefix, so that it is inherited again
     #[arg(long, value_name = "SETTING", value_enum)]
     pub(crate) inherit: Vec<Setting>,
-    /// The admin token of the node that is asked; without it, the token is looked for on this machine
-    #[arg(long, value_name = "FILE", env = "PORTOLAN_ADMIN_TOKEN_FILE")]
-    pub(crate) token_file: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) server: ServerArgs,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) change: ChangeArgs,
 }
 
 const REPO_SET_HELP: &str = "\
@@ -236,8 +207,9 @@ pub(crate) enum ImageCommand {
 /// Which image, and whom to ask about it.
 #[derive(Debug, Args)]
 pub(crate) struct ImageArgs {
-    /// repository:tag or repository@sha256:DIGEST; with a registry's host before it, that is asked unless --server says
-    /// otherwise
+    /// repository:tag or repository@sha256:DIGEST. A registry's host before it is asked, unless --server names another.
+    /// A name that begins like a host is sure to be taken for a name behind a host with a port:
+    /// localhost:5000/ghcr.io/org/app:v1
     #[arg(value_name = "REF")]
     pub(crate) image: String,
     /// Any node's registry address: HOST:PORT, http://HOST:PORT or https://HOST:PORT [default: the host of REF, else
@@ -268,40 +240,20 @@ pub(crate) struct ImageWaitArgs {
     #[command(flatten)]
     pub(crate) image: ImageArgs,
     /// Where it must be durable; without it, everywhere its repository wants it
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = region)]
     pub(crate) regions: Vec<String>,
     /// How long to wait: 500ms, 60s, 10m, 2h
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) timeout: Duration,
 }
 
-/// Arguments of `portolan rpo`.
-#[derive(Debug, Args)]
-pub(crate) struct RpoArgs {
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// Commands about the links between regions.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BandwidthCommand {
     /// List the limits, in the order in which they are tried
-    Ls(BandwidthLsArgs),
+    Ls(AskArgs),
     /// Set or lift one limit; it holds at once
     Set(BandwidthSetArgs),
-}
-
-/// Arguments of `portolan bandwidth ls`.
-#[derive(Debug, Args)]
-pub(crate) struct BandwidthLsArgs {
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Arguments of `portolan bandwidth set`.
@@ -311,22 +263,42 @@ pub(crate) struct BandwidthSetArgs {
     #[arg(value_name = "RATE", value_parser = rate)]
     pub(crate) rate: Rate,
     /// The region that sends; without it, any
-    #[arg(long, value_name = "REGION")]
+    #[arg(long, value_name = "REGION", value_parser = region)]
     pub(crate) from: Option<String>,
     /// The region that receives; without it, any
-    #[arg(long, value_name = "REGION")]
+    #[arg(long, value_name = "REGION", value_parser = region)]
     pub(crate) to: Option<String>,
     /// What the bytes are moved for: pulls, copies of new pushes, or other copies; without it, each with this limit
     #[arg(long, value_name = "pull|ack|repair", value_parser = class)]
     pub(crate) class: Option<Traffic>,
-    /// The admin token of the node that is asked; without it, the token is looked for on this machine
-    #[arg(long, value_name = "FILE", env = "PORTOLAN_ADMIN_TOKEN_FILE")]
-    pub(crate) token_file: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) server: ServerArgs,
-    /// Print the API's JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) change: ChangeArgs,
+}
+
+/// A region's name, which is judged by who knows the regions.
+fn region(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("give the names of regions, with a comma between two".to_owned()),
+        name => Ok(name.to_owned()),
+    }
+}
+
+/// Where copies lie, as it is written on the command line.
+fn regions(text: &str) -> Result<Regions, String> {
+    if text == "all" {
+        Ok(Regions::All)
+    } else {
+        text.split(',').map(region).collect::<Result<_, _>>().map(Regions::Only)
+    }
+}
+
+/// A prefix, which is judged by whom it is given to. All repositories are worth two signs on purpose.
+fn prefix(text: &str) -> Result<String, String> {
+    if text.is_empty() || !text.trim_matches('/').is_empty() {
+        Ok(text.to_owned())
+    } else {
+        Err("it names nothing; for all repositories give \"\"".to_owned())
+    }
 }
 
 /// How fast bytes may move.
@@ -408,6 +380,26 @@ const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duratio
 fn interval(text: &str) -> Result<Duration, String> {
     let interval = duration(text).map_err(|_| "give a whole number with ms, s or m".to_owned())?;
     if INTERVALS.contains(&interval) { Ok(interval) } else { Err("give 100ms to 60m".to_owned()) }
+}
+
+/// Whom to ask, and how to print what is answered.
+#[derive(Debug, Args)]
+pub(crate) struct AskArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Print the API's JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Whom to ask for a change, and by which right.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArgs {
+    /// The admin token of the node that is asked; without it, the token is looked for on this machine
+    #[arg(long, value_name = "FILE", env = "PORTOLAN_ADMIN_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
 }
 
 /// Where client commands find the cluster.
@@ -544,6 +536,14 @@ mod tests {
             &["portolan", "repo", "show"],
             &["portolan", "image", "status"],
             &["portolan", "image", "wait", "a", "--timeout", "60"],
+            &["portolan", "image", "wait", "a", "--regions", ""],
+            &["portolan", "image", "wait", "a", "--regions", "eu,,us"],
+            &["portolan", "repo", "set", "a", "--regions", ""],
+            &["portolan", "repo", "set", "a", "--regions", "eu,"],
+            &["portolan", "repo", "set", "a", "--never-outside", ""],
+            &["portolan", "repo", "set", "/", "--copies", "1"],
+            &["portolan", "repo", "set", "//", "--copies", "1"],
+            &["portolan", "bandwidth", "set", "1MB", "--from", ""],
         ] {
             let error = Cli::try_parse_from(words).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{words:?}");

@@ -1,12 +1,11 @@
 //! `portolan bandwidth`: how fast bytes may move between regions.
 
-use super::terminal::{Colour, paint, say, table};
+use super::terminal::{drawn, say, table, tell, to_the_right};
 use super::token;
 use super::top::words;
-use crate::cli::{BandwidthLsArgs, BandwidthSetArgs, Rate};
+use crate::cli::{AskArgs, BandwidthSetArgs, Rate};
 use crate::client::Client;
 use crate::error::Failure;
-use comfy_table::CellAlignment;
 use portolan_meta::row::Traffic;
 use portolan_registry::{Bandwidth, RateLimit};
 use reqwest::Method;
@@ -17,11 +16,8 @@ const TARGET: &str = "/api/v1/bandwidth";
 ///
 /// # Errors
 /// When the node does not answer.
-pub(crate) async fn ls(args: &BandwidthLsArgs) -> Result<(), Failure> {
-    let client = Client::new_trusting(&args.server.server, args.server.ca.as_deref())?;
-    let (bandwidth, json) = client.read::<Bandwidth>(TARGET).await?;
-    say(&if args.json { json.trim_end().to_owned() } else { render(&bandwidth) })?;
-    Ok(())
+pub(crate) async fn ls(args: &AskArgs) -> Result<(), Failure> {
+    Ok(tell(&Client::of(&args.server)?.report::<Bandwidth>(TARGET).await?, args.json, render)?)
 }
 
 /// Sets or lifts one limit, and leaves the others as they are.
@@ -29,12 +25,13 @@ pub(crate) async fn ls(args: &BandwidthLsArgs) -> Result<(), Failure> {
 /// # Errors
 /// When it is refused, or the node does not answer.
 pub(crate) async fn set(args: &BandwidthSetArgs) -> Result<(), Failure> {
-    let client = Client::new_trusting(&args.server.server, args.server.ca.as_deref())?;
+    let ask = &args.change.ask;
+    let client = Client::of(&ask.server)?;
     let (before, _) = client.read::<Bandwidth>(TARGET).await?;
     let body = serde_json::to_string(&changed(before, args)).map_err(std::io::Error::other)?;
-    let told = token::change(&client, Method::PUT, TARGET, Some(&body), args.token_file.as_deref()).await?;
+    let told = token::change(&client, Method::PUT, TARGET, Some(&body), args.change.token_file.as_deref()).await?;
     let bandwidth: Bandwidth = client.parse(&told)?;
-    say(&if args.json { told.trim_end().to_owned() } else { render(&bandwidth) })?;
+    say(&if ask.json { told.trim_end().to_owned() } else { render(&bandwidth) })?;
     Ok(())
 }
 
@@ -66,12 +63,8 @@ fn render(bandwidth: &Bandwidth) -> String {
             format!("{}/s", words::bytes(limit.bytes_per_second as f64)),
         ]);
     }
-    if let Some(column) = rows.column_mut(3) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    let rows = rows.trim_fmt();
-    let (head, rest) = rows.split_once('\n').unwrap_or((&rows, ""));
-    format!("{}\n{rest}", paint(head, Colour::Strong))
+    to_the_right(&mut rows, [3]);
+    drawn(&rows)
 }
 
 const fn class(class: Traffic) -> &'static str {

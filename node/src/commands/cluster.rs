@@ -1,24 +1,20 @@
 //! `portolan cluster`.
 
-use super::terminal::{Colour, paint, say, table};
+use super::terminal::{Colour, drawn, drawn_with, paint, say, table, to_the_right};
 use crate::answer::{ClusterAnswer, HealthAnswer, NodeAnswer, OrderAnswer};
-use crate::cli::StatusArgs;
+use crate::cli::AskArgs;
 use crate::client::Client;
 use crate::error::Failure;
-use comfy_table::{Cell, CellAlignment, Table};
+use comfy_table::Cell;
 use std::collections::BTreeSet;
 
 /// Prints the members, who leads, how far behind each is, how far regions are apart, and who is asked for a blob there.
 ///
 /// # Errors
 /// When the node does not answer.
-pub(crate) async fn status(args: &StatusArgs) -> Result<(), Failure> {
-    let (answer, json) = Client::new_trusting(&args.server.server, args.server.ca.as_deref())?.cluster().await?;
-    if args.json {
-        say(json.trim_end())?;
-        return Ok(());
-    }
-    say(&render(&answer))?;
+pub(crate) async fn status(args: &AskArgs) -> Result<(), Failure> {
+    let (answer, json) = Client::of(&args.server)?.cluster().await?;
+    say(&if args.json { json.trim_end().to_owned() } else { render(&answer) })?;
     Ok(())
 }
 
@@ -35,18 +31,8 @@ pub(crate) fn render(answer: &ClusterAnswer) -> String {
     for node in &answer.nodes {
         rows.add_row(row(node));
     }
-    for column in [0, 7, 8, 9] {
-        if let Some(column) = rows.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let rows = rows.trim_fmt();
-    let mut lines = rows.lines();
-    text.push_str(&paint(lines.next().unwrap_or_default(), Colour::Strong));
-    for (line, node) in lines.zip(&answer.nodes) {
-        text.push('\n');
-        text.push_str(&if node.state == "up" { line.to_owned() } else { paint(line, Colour::Bad) });
-    }
+    to_the_right(&mut rows, [0, 7, 8, 9]);
+    text.push_str(&drawn_with(&rows, |row| answer.nodes.get(row).is_some_and(|node| node.state != "up")));
     if !answer.region_links.is_empty() {
         text.push_str(&format!("\n\n{}", matrix(answer)));
     }
@@ -60,13 +46,6 @@ pub(crate) fn render(answer: &ClusterAnswer) -> String {
         text.push_str(&format!("\n{} {warning}", paint("warning:", Colour::Bad)));
     }
     text
-}
-
-/// A table with its heads painted.
-fn painted(rows: &Table) -> String {
-    let text = rows.trim_fmt();
-    let (heads, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    format!("{}\n{rest}", paint(heads, Colour::Strong))
 }
 
 /// The round trips between regions.
@@ -89,12 +68,8 @@ fn matrix(answer: &ClusterAnswer) -> String {
         }
         rows.add_row(cells);
     }
-    for column in 1..=regions.len() {
-        if let Some(column) = rows.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    painted(&rows)
+    to_the_right(&mut rows, 1..=regions.len());
+    drawn(&rows)
 }
 
 /// In which order a reader in a region asks the nodes, and what speaks against those at the end.
@@ -116,18 +91,9 @@ fn asked(answer: &ClusterAnswer, order: &OrderAnswer) -> String {
             Cell::new(node.health.as_ref().map_or_else(|| "-".to_owned(), health)),
         ]);
     }
-    if let Some(column) = rows.column_mut(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    let text = painted(&rows);
-    let mut lines = text.lines();
-    let mut marked = lines.next().unwrap_or_default().to_owned();
-    for (line, node) in lines.zip(nodes) {
-        let is_well = node.health.as_ref().is_none_or(|health| health.state == "ok");
-        marked.push('\n');
-        marked.push_str(&if is_well { line.to_owned() } else { paint(line, Colour::Bad) });
-    }
-    marked
+    to_the_right(&mut rows, [2]);
+    let is_ill = |node: &NodeAnswer| node.health.as_ref().is_some_and(|health| health.state != "ok");
+    drawn_with(&rows, |row| nodes.get(row).is_some_and(|node| is_ill(node)))
 }
 
 /// A node's health as a person says it.

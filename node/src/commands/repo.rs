@@ -2,13 +2,13 @@
 
 mod settings;
 
-use super::terminal::{Colour, paint, say, table};
+use super::terminal::{Colour, drawn, paint, say, table, tell, to_the_right};
 use super::token;
 use crate::ask::encode;
-use crate::cli::{RepoLsArgs, RepoSetArgs, RepoShowArgs, ServerArgs};
+use crate::cli::{AskArgs, RepoSetArgs, RepoShowArgs};
 use crate::client::Client;
 use crate::error::Failure;
-use comfy_table::CellAlignment;
+use comfy_table::Table;
 use portolan_registry::{Prefix, RepoSettings, ReposReport, SettingsChange};
 use reqwest::Method;
 use settings::{FIELDS, inherited, merged, said};
@@ -16,26 +16,26 @@ use settings::{FIELDS, inherited, merged, said};
 /// How many repositories are asked for at once.
 const PAGE: usize = 1_000;
 
-fn client(server: &ServerArgs) -> Result<Client, Failure> {
-    Ok(Client::new_trusting(&server.server, server.ca.as_deref())?)
-}
-
 /// Prints all prefixes with settings, and all repositories with what holds for them.
 ///
 /// # Errors
 /// When the node does not answer.
-pub(crate) async fn ls(args: &RepoLsArgs) -> Result<(), Failure> {
-    let client = client(&args.server)?;
+pub(crate) async fn ls(args: &AskArgs) -> Result<(), Failure> {
+    let client = Client::of(&args.server)?;
     let mut target = format!("/api/v1/repos?n={PAGE}");
-    let (mut all, _) = client.read::<ReposReport>(&target).await?;
-    while let Some(last) = all.next.take() {
+    let mut all = client.report::<ReposReport>(&target).await?;
+    while let Some(last) = all.told.next.take() {
         target = format!("/api/v1/repos?n={PAGE}&last={}", encode(&last));
-        let (page, _) = client.read::<ReposReport>(&target).await?;
-        all.repositories.extend(page.repositories);
-        all.next = page.next;
+        let page = client.report::<ReposReport>(&target).await?;
+        all.told.repositories.extend(page.told.repositories);
+        all.told.next = page.told.next;
+        all.remarks = all.remarks.with(page.remarks);
     }
-    say(&if args.json { serde_json::to_string(&all).map_err(std::io::Error::other)? } else { render_all(&all) })?;
-    Ok(())
+    let mut json = serde_json::to_value(&all.told).map_err(std::io::Error::other)?;
+    // As old as the oldest of the pages.
+    json["stale_ms"] = serde_json::json!(all.remarks.stale_ms());
+    all.json = json.to_string();
+    Ok(tell(&all, args.json, render_all)?)
 }
 
 /// Prints what holds for one repository.
@@ -44,9 +44,8 @@ pub(crate) async fn ls(args: &RepoLsArgs) -> Result<(), Failure> {
 /// When the node does not answer.
 pub(crate) async fn show(args: &RepoShowArgs) -> Result<(), Failure> {
     let target = format!("/api/v1/repos?name={}", encode(&args.name));
-    let (report, json) = client(&args.server)?.read::<ReposReport>(&target).await?;
-    say(&if args.json { json.trim_end().to_owned() } else { render_one(&report) })?;
-    Ok(())
+    let report = Client::of(&args.ask.server)?.report::<ReposReport>(&target).await?;
+    Ok(tell(&report, args.ask.json, render_one)?)
 }
 
 /// Changes the named settings of a prefix: reads them, merges, and writes.
@@ -54,24 +53,34 @@ pub(crate) async fn show(args: &RepoShowArgs) -> Result<(), Failure> {
 /// # Errors
 /// When nothing is to be changed, it is refused, or the node does not answer.
 pub(crate) async fn set(args: &RepoSetArgs) -> Result<(), Failure> {
-    let client = client(&args.server)?;
+    let ask = &args.change.ask;
+    let client = Client::of(&ask.server)?;
     let target = format!("/api/v1/repos?prefix={}", encode(&args.prefix));
     let (report, _) = client.read::<ReposReport>(&target).await?;
     let before = report.prefixes.into_iter().next().map(|prefix| prefix.settings).unwrap_or_default();
     let after = merged(&before, args).map_err(Failure::Usage)?;
-    let file = args.token_file.as_deref();
+    let file = args.change.token_file.as_deref();
     let told = if after != RepoSettings::default() {
         let body = serde_json::to_string(&after).map_err(std::io::Error::other)?;
         token::change(&client, Method::PUT, &target, Some(&body), file).await?
     } else if before != RepoSettings::default() {
         token::change(&client, Method::DELETE, &target, None, file).await?
     } else {
-        say(&format!("{}: nothing is set there", shown(&args.prefix)))?;
-        return Ok(());
+        return Ok(say(&unchanged(&args.prefix, ask.json))?);
     };
     let change: SettingsChange = client.parse(&told)?;
-    say(&if args.json { told.trim_end().to_owned() } else { render_change(&change) })?;
+    say(&if ask.json { told.trim_end().to_owned() } else { render_change(&change) })?;
     Ok(())
+}
+
+/// What is told when nothing is set at a prefix and nothing shall be, which no node is asked for.
+fn unchanged(prefix: &str, json: bool) -> String {
+    if !json {
+        return format!("{}: nothing is set there", shown(prefix));
+    }
+    let nothing = RepoSettings::default();
+    let prefix = prefix.trim_end_matches('/');
+    serde_json::json!({ "prefix": prefix, "before": nothing, "settings": nothing, "warnings": [] }).to_string()
 }
 
 fn shown(prefix: &str) -> &str {
@@ -104,14 +113,10 @@ fn render_all(report: &ReposReport) -> String {
     text
 }
 
-/// A table with its numbers to the right and its heads marked.
-fn framed(mut rows: comfy_table::Table) -> String {
-    if let Some(column) = rows.column_mut(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    let rows = rows.trim_fmt();
-    let (head, rest) = rows.split_once('\n').unwrap_or((&rows, ""));
-    format!("{}\n{rest}", paint(head, Colour::Strong))
+/// A table of settings with its numbers to the right.
+fn framed(mut rows: Table) -> String {
+    to_the_right(&mut rows, [2]);
+    drawn(&rows)
 }
 
 /// What holds for one repository, with where it comes from.
@@ -126,10 +131,8 @@ fn render_one(report: &ReposReport) -> String {
             from.as_ref().map_or("default", |prefix: &Prefix| shown(prefix.as_str())).to_owned(),
         ]);
     }
-    let rows = rows.trim_fmt();
-    let (head, rest) = rows.split_once('\n').unwrap_or((&rows, ""));
     let unknown = if repo.known { "" } else { "  (nothing was pushed to it yet)" };
-    format!("{}{unknown}\n\n{}\n{rest}", repo.name, paint(head, Colour::Strong))
+    format!("{}{unknown}\n\n{}", repo.name, drawn(&rows))
 }
 
 /// What changed, and what it means.

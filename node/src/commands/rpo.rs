@@ -2,7 +2,7 @@
 
 use super::terminal::{Colour, paint, say, table};
 use super::top::words;
-use crate::cli::RpoArgs;
+use crate::cli::AskArgs;
 use crate::client::Client;
 use crate::error::Failure;
 use comfy_table::CellAlignment;
@@ -15,8 +15,8 @@ const SHOWN: usize = 10;
 ///
 /// # Errors
 /// When the node does not answer.
-pub(crate) async fn run(args: &RpoArgs) -> Result<(), Failure> {
-    let client = Client::new_trusting(&args.server.server, args.server.ca.as_deref())?;
+pub(crate) async fn run(args: &AskArgs) -> Result<(), Failure> {
+    let client = Client::of(&args.server)?;
     let (report, json) = client.read::<RpoReport>("/api/v1/rpo").await?;
     say(&if args.json { json.trim_end().to_owned() } else { render(&report) })?;
     Ok(())

@@ -75,7 +75,8 @@ pub(super) fn merged(before: &RepoSettings, args: &RepoSetArgs) -> Result<RepoSe
             Setting::WithoutLeader => after.partition = None,
         }
     }
-    let regions = regions(args);
+    let never_outside = || Regions::NeverOutside(args.never_outside.iter().cloned().collect());
+    let regions = args.regions.clone().or_else(|| (!args.never_outside.is_empty()).then(never_outside));
     let ack = ack(before, args)?;
     let set = [
         (Setting::Regions, regions.is_some()),
@@ -96,15 +97,6 @@ pub(super) fn merged(before: &RepoSettings, args: &RepoSetArgs) -> Result<RepoSe
     after.tag_reads = args.tag_reads.or(after.tag_reads);
     after.partition = args.without_leader.or(after.partition);
     Ok(after)
-}
-
-fn regions(args: &RepoSetArgs) -> Option<Regions> {
-    if !args.never_outside.is_empty() {
-        return Some(Regions::NeverOutside(args.never_outside.iter().cloned().collect()));
-    }
-    let list = args.regions.as_deref()?;
-    let names = list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
-    Some(if list == "all" { Regions::All } else { Regions::Only(names.collect()) })
 }
 
 /// One half of an ack keeps the other half that is set here already.

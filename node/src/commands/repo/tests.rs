@@ -1,11 +1,11 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
 
 use super::settings::merged;
-use super::{render_all, render_change, render_one};
+use super::{render_all, render_change, render_one, unchanged};
 use crate::cli::{Cli, Command, RepoCommand, RepoSetArgs};
 use crate::error::UsageError;
 use clap::Parser;
-use portolan_registry::RepoSettings;
+use portolan_registry::{RepoSettings, SettingsChange};
 use serde_json::{Value, json};
 
 fn args(words: &[&str]) -> RepoSetArgs {
@@ -60,6 +60,16 @@ fn a_command_that_says_nothing_or_contradicts_itself_is_refused() {
     ] {
         assert_eq!(merged(&none, &args(words)).unwrap_err(), want, "{words:?}");
     }
+}
+
+#[test]
+fn nothing_to_remove_is_told_as_any_change_is() {
+    assert_eq!(unchanged("", false), "(all): nothing is set there");
+    let change: SettingsChange = serde_json::from_str(&unchanged("team/", true)).unwrap();
+    assert_eq!(
+        (change.prefix.as_str(), change.before, change.settings),
+        ("team", RepoSettings::default(), RepoSettings::default())
+    );
 }
 
 #[test]
