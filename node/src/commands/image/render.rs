@@ -1,8 +1,7 @@
 //! An image in words. Pure.
 
-use crate::commands::terminal::{Colour, paint, table};
+use crate::commands::terminal::{Colour, drawn_with, paint, table, to_the_right};
 use crate::commands::top::words;
-use comfy_table::CellAlignment;
 use portolan_registry::{ImageRegion, ImageReport};
 
 /// How many lost blobs are named.
@@ -38,19 +37,11 @@ pub(super) fn table_of(report: &ImageReport) -> String {
     for region in &report.regions {
         rows.add_row(row(region, report.blobs));
     }
-    for column in 1..8 {
-        if let Some(column) = rows.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+    to_the_right(&mut rows, 1..8);
+    text.push_str(&drawn_with(&rows, |row| report.regions.get(row).is_some_and(|region| !region.done)));
+    if let Some(lost) = lost(report) {
+        text.push_str(&format!("\n\n{lost}"));
     }
-    let rows = rows.trim_fmt();
-    let mut lines = rows.lines();
-    text.push_str(&paint(lines.next().unwrap_or_default(), Colour::Strong));
-    for (line, region) in lines.zip(&report.regions) {
-        text.push('\n');
-        text.push_str(&if region.done { line.to_owned() } else { paint(line, Colour::Bad) });
-    }
-    text.push_str(&lost(report));
     text
 }
 
@@ -74,12 +65,13 @@ fn row(region: &ImageRegion, blobs: u64) -> Vec<String> {
     ]
 }
 
-fn lost(report: &ImageReport) -> String {
+/// The blobs that have no copy left, when there are any.
+pub(super) fn lost(report: &ImageReport) -> Option<String> {
     if report.lost_blobs == 0 {
-        return String::new();
+        return None;
     }
     let mut text = format!(
-        "\n\n{} {} no copy left anywhere: push the image again",
+        "{} {} no copy left anywhere: push the image again",
         paint("damaged:", Colour::Bad),
         if report.lost_blobs == 1 { "1 blob has".to_owned() } else { format!("{} blobs have", report.lost_blobs) }
     );
@@ -89,7 +81,7 @@ fn lost(report: &ImageReport) -> String {
     if report.lost_blobs > SHOWN as u64 {
         text.push_str(&format!("\n  and {} more", report.lost_blobs - SHOWN as u64));
     }
-    text
+    Some(text)
 }
 
 /// One region in a line, for logs.
@@ -115,7 +107,7 @@ pub(super) fn line(region: &ImageRegion, blobs: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{called, line, table_of};
     use portolan_oci::Digest;
     use portolan_registry::{ImageRegion, ImageReport};
@@ -136,7 +128,7 @@ mod tests {
         }
     }
 
-    fn report() -> ImageReport {
+    pub(in crate::commands::image) fn report() -> ImageReport {
         ImageReport {
             repository: "team/app".to_owned(),
             reference: "v1".to_owned(),

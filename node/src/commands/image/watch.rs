@@ -1,6 +1,7 @@
-//! `--watch`: bars that are drawn again in place on a terminal, lines where somebody reads later.
+//! `--watch`: bars that are drawn again in place on a terminal, lines where somebody reads later; and when it ends.
 
-use super::render::{called, line};
+use super::render::{called, line, lost};
+use crate::client::Report;
 use crate::commands::terminal::say;
 use crate::commands::top::words;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -8,11 +9,47 @@ use portolan_registry::{ImageRegion, ImageReport};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 
+/// In how many pictures running nothing of a damaged image may move before nothing more is expected: between two
+/// transfers there is a moment without one.
+const STILL: u32 = 5;
+
+/// What a picture means for whoever watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outlook {
+    /// More is to come.
+    Coming,
+    /// It is everywhere where it shall be.
+    Done,
+    /// It will not be, before somebody pushes it again.
+    Damaged,
+}
+
+/// What the pictures so far mean.
+#[derive(Default)]
+pub(super) struct Course {
+    still: u32,
+}
+
+impl Course {
+    /// What the next one means. One that no leader confirmed may be long out of date, and ends nothing.
+    pub(super) fn after(&mut self, report: &ImageReport, is_confirmed: bool) -> Outlook {
+        let moves = report.regions.iter().any(|region| region.bytes_per_second > 0 || !region.sources.is_empty());
+        self.still = if is_confirmed && report.lost_blobs > 0 && !moves { self.still + 1 } else { 0 };
+        match is_confirmed {
+            true if report.done => Outlook::Done,
+            true if self.still >= STILL => Outlook::Damaged,
+            _ => Outlook::Coming,
+        }
+    }
+}
+
 /// What is drawn of an image.
 pub(super) struct Picture {
     image: String,
     kind: Kind,
     last: String,
+    /// What was said of it as a whole, so that it is said once.
+    notes: String,
 }
 
 enum Kind {
@@ -31,14 +68,22 @@ impl Picture {
                 Kind::Bars { all, regions: BTreeMap::new() }
             }
         };
-        Self { image, kind, last: String::new() }
+        Self { image, kind, last: String::new(), notes: String::new() }
     }
 
     /// Draws the newest report.
     ///
     /// # Errors
     /// When it cannot be printed.
-    pub(super) fn show(&mut self, report: &ImageReport, json: &str) -> io::Result<()> {
+    pub(super) fn show(&mut self, shown: &Report<ImageReport>) -> io::Result<()> {
+        let Report { told: report, json, remarks } = shown;
+        let damage = lost(report).into_iter();
+        let notes: Vec<String> =
+            remarks.warnings().into_iter().map(|warning| format!("warning: {warning}")).chain(damage).collect();
+        let notes = notes.join("\n");
+        // Nothing new is nothing to say.
+        let news = (notes != self.notes && !notes.is_empty()).then(|| notes.clone());
+        self.notes = notes;
         let head = self.last.is_empty();
         match &mut self.kind {
             Kind::Json => {
@@ -51,12 +96,11 @@ impl Picture {
                 }
                 let lines: Vec<String> = counted(report).map(|region| line(region, report.blobs)).collect();
                 let text = lines.join("\n");
-                // Nothing new is nothing to say.
                 if text != self.last {
                     say(&text)?;
                     self.last = text;
                 }
-                Ok(())
+                news.map_or(Ok(()), |news| say(&news))
             }
             Kind::Bars { all, regions } => {
                 if head {
@@ -70,7 +114,7 @@ impl Picture {
                     bar.set_position(region.bytes + region.received_bytes);
                     bar.set_message(beside(region));
                 }
-                Ok(())
+                news.map_or(Ok(()), |news| all.println(news))
             }
         }
     }
@@ -87,6 +131,13 @@ impl Picture {
                 regions.values().for_each(|bar| bar.set_message(what.to_owned()));
                 Ok(())
             }
+        }
+    }
+
+    /// Leaves what is drawn as it is.
+    pub(super) fn give_up(self) {
+        if let Kind::Bars { regions, .. } = self.kind {
+            regions.values().for_each(ProgressBar::abandon);
         }
     }
 
@@ -137,4 +188,40 @@ fn beside(region: &ImageRegion) -> String {
         text.push_str(&format!("  from {}", region.sources.join(", ")));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::render::tests::report;
+    use super::{Course, Outlook, STILL};
+
+    #[test]
+    fn only_what_a_leader_confirmed_is_the_end() {
+        let mut report = report();
+        report.done = true;
+        let mut course = Course::default();
+        assert_eq!(course.after(&report, false), Outlook::Coming);
+        assert_eq!(course.after(&report, true), Outlook::Done);
+    }
+
+    #[test]
+    fn a_damaged_image_ends_once_nothing_moves_for_a_while() {
+        let mut moving = report();
+        moving.lost_blobs = 1;
+        let mut still = moving.clone();
+        for region in &mut still.regions {
+            (region.bytes_per_second, region.sources) = (0, Vec::new());
+        }
+        let mut course = Course::default();
+        for (report, is_confirmed) in [(&still, true), (&moving, true), (&still, true), (&still, false)] {
+            assert_eq!(course.after(report, is_confirmed), Outlook::Coming);
+        }
+        for _ in 1..STILL {
+            assert_eq!(course.after(&still, true), Outlook::Coming);
+        }
+        assert_eq!(course.after(&still, true), Outlook::Damaged);
+        // Whole, however slow: there is more to wait for.
+        still.lost_blobs = 0;
+        assert_eq!(course.after(&still, true), Outlook::Coming);
+    }
 }
