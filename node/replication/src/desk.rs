@@ -90,7 +90,7 @@ impl Desk {
         self.is_scanning() || self.plan().overflowed()
     }
 
-    /// What would be lost with each region.
+    /// What would be lost with each region, and what nobody can read.
     pub(crate) fn exposure(&self, topology: &Topology) -> Exposure {
         self.exposed().report(topology.all_regions(), self.is_scanning())
     }

@@ -17,7 +17,7 @@ use crate::reclaim::Reclaim;
 use crate::serve::Serve;
 use crate::settle;
 use crate::source::Sources;
-use crate::status::{Exposure, FetchStatus, PeerHealth, ReplicationStatus};
+use crate::status::{Exposure, FetchStatus, Losses, PeerHealth, ReplicationStatus};
 use crate::table::Tables;
 use crate::telemetry;
 use crate::through::Through;
@@ -154,16 +154,29 @@ impl Replication {
         })
     }
 
-    /// What would be lost if a region died now, as far as this node knows.
+    /// What would be lost if a region died now, and what nobody can read, as far as this node knows. Reads the state.
     #[must_use]
     pub fn exposure(&self) -> Exposure {
         self.desk.exposure(&self.topology())
+    }
+
+    /// What nobody can read now, as far as this node knows. Cheaper than [`Self::exposure`], for those who ask all the
+    /// time.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.desk.exposed().losses()
     }
 
     /// Some of the blobs that would go with a region, oldest first.
     #[must_use]
     pub fn only_in(&self, region: &str, limit: usize) -> Vec<Digest> {
         self.desk.exposed().only_in(region, limit)
+    }
+
+    /// Some of the blobs that a region has and nobody that answers, oldest first.
+    #[must_use]
+    pub fn unreachable_in(&self, region: &str, limit: usize) -> Vec<Digest> {
+        self.desk.exposed().unreachable_in(region, limit)
     }
 
     /// Some of the blobs of which no copy is left.

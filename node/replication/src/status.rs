@@ -66,18 +66,36 @@ pub struct RegionLag {
     pub age_ms: u64,
 }
 
-/// What would be lost if one region died now.
+/// What would be lost if one region died now, and what nobody can read now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposure {
-    /// Per region, in lexical order.
+    /// What each region's loss would take, in lexical order.
     pub regions: Vec<RegionExposure>,
+    /// What each region has copies of while nobody that answers has one, in lexical order: it can be read again when the
+    /// region is back, or another that has it. A blob of several such regions is in each.
+    pub unreachable: Vec<RegionExposure>,
+    /// How many blobs that is, each once.
+    pub unreachable_blobs: u64,
+    /// How many bytes those are.
+    pub unreachable_bytes: u64,
     /// Of how many blobs no copy is left.
     pub damaged: u64,
     /// Whether there may be more: a scan is under way, or more is exposed than may be remembered.
     pub incomplete: bool,
 }
 
-/// What one region's loss would take: blobs whose live copies are all there.
+/// What cannot be read now, whoever asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Of how many blobs no copy is left.
+    pub damaged: u64,
+    /// Of how many others nobody that answers has a copy.
+    pub unreachable: u64,
+    /// The regions that have those.
+    pub silent_regions: Vec<String>,
+}
+
+/// Blobs that hang on one region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegionExposure {
     /// The region.

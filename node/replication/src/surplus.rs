@@ -99,6 +99,7 @@ mod tests {
             holders: Vec::new(),
             live_copies: 2,
             lone_region: None,
+            silent_regions: std::collections::BTreeSet::new(),
             missing: missing.iter().copied().map(StoreId).collect(),
             surplus: surplus.iter().map(|store| (StoreId(*store), FileId(7))).collect(),
             barred: barred.iter().map(|region| (*region).to_owned()).collect(),

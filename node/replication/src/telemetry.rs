@@ -109,6 +109,11 @@ fn describe_backlog() {
     describe_gauge!("portolan_rpo_bytes", Unit::Bytes, "The bytes of those blobs.");
     describe_gauge!("portolan_rpo_oldest_seconds", Unit::Seconds, "Age of the oldest of those blobs.");
     describe_gauge!(
+        "portolan_rpo_unreachable_blobs",
+        "Blobs that a region has and nobody that answers: they can be read again when it is back."
+    );
+    describe_gauge!("portolan_rpo_unreachable_bytes", Unit::Bytes, "The bytes of those unreachable blobs.");
+    describe_gauge!(
         "portolan_rpo_damaged_blobs",
         "Blobs of which no copy is left anywhere; pushing them again mends them."
     );
@@ -256,7 +261,7 @@ pub(crate) fn lags(lags: &[RegionLag], incomplete: bool) {
     }
 }
 
-/// What would be lost with each region.
+/// What would be lost with each region, and what nobody can read.
 pub(crate) fn exposure(exposure: &Exposure, now_ms: u64) {
     gauge!("portolan_rpo_damaged_blobs").set(number(exposure.damaged));
     for row in &exposure.regions {
@@ -264,5 +269,9 @@ pub(crate) fn exposure(exposure: &Exposure, now_ms: u64) {
         gauge!("portolan_rpo_blobs", "region" => row.region.clone()).set(number(row.blobs));
         gauge!("portolan_rpo_bytes", "region" => row.region.clone()).set(number(row.bytes));
         gauge!("portolan_rpo_oldest_seconds", "region" => row.region.clone()).set(number(age_ms) / 1000.0);
+    }
+    for row in &exposure.unreachable {
+        gauge!("portolan_rpo_unreachable_blobs", "region" => row.region.clone()).set(number(row.blobs));
+        gauge!("portolan_rpo_unreachable_bytes", "region" => row.region.clone()).set(number(row.bytes));
     }
 }

@@ -26,6 +26,9 @@ pub struct Standing {
     pub live_copies: usize,
     /// The region that all of those are in, when it is one: with it the blob would go.
     pub lone_region: Option<String>,
+    /// The regions of the holders when none of them answers: nobody can read the blob until one of these is back. Empty
+    /// while one answers.
+    pub silent_regions: BTreeSet<String>,
     /// The targets that lack it: the deficit.
     pub missing: Vec<StoreId>,
     /// The files that no target needs: the surplus. Whether one may be dropped is for the apply of the drop to say.
@@ -46,9 +49,10 @@ pub fn standing(view: &dyn View, topology: &Topology, digest: &Digest) -> Result
     let mut copies = query::locations(view, digest)?;
     copies.retain(|copy| copy.generation == row.generation);
     let holders: Vec<StoreId> = copies.iter().map(|copy| copy.store).collect();
-    let owners = copies.iter().filter_map(|copy| topology.owner(copy.store));
-    let live: BTreeSet<_> = owners.filter(|node| answers(node.state)).map(|node| (&node.region, node.id)).collect();
+    let owners = || copies.iter().filter_map(|copy| topology.owner(copy.store));
+    let live: BTreeSet<_> = owners().filter(|node| answers(node.state)).map(|node| (&node.region, node.id)).collect();
     let regions: BTreeSet<&String> = live.iter().map(|(region, _)| *region).collect();
+    let silent = owners().filter(|_| live.is_empty());
     let surplus: Vec<_> = copies.iter().filter(|copy| !wanted.targets.contains(&copy.store)).collect();
     let region_of = |store| topology.owner(store).map(|node| node.region.as_str());
     let barred = surplus.iter().filter_map(|copy| region_of(copy.store)).filter(|region| !wanted.may_store(region));
@@ -59,6 +63,7 @@ pub fn standing(view: &dyn View, topology: &Topology, digest: &Digest) -> Result
         is_shown: !wanted.copies.is_empty(),
         live_copies: live.len(),
         lone_region: regions.first().filter(|_| regions.len() == 1).map(|region| (*region).clone()),
+        silent_regions: silent.map(|node| node.region.clone()).collect(),
         missing: wanted.targets.iter().copied().filter(|target| !holders.contains(target)).collect(),
         barred: barred.map(str::to_owned).collect(),
         surplus: surplus.iter().map(|copy| (copy.store, copy.file)).collect(),

@@ -165,20 +165,32 @@ fn a_policy_that_cannot_be_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_blob_in_one_region_only_says_which_and_one_without_live_copies_says_none() {
+fn a_blob_in_one_region_only_says_which_and_one_without_live_copies_says_who_has_them() {
     let mut world = World::new();
     world.upload(1, "app", "blob");
     let stand = |world: &World| {
         let topology = Topology::read(&world.state).unwrap();
         standing(&world.state, &topology, &digest("blob")).unwrap().unwrap()
     };
-    assert_eq!((stand(&world).lone_region.as_deref(), stand(&world).live_copies), (Some("eu"), 1));
-    copy(&mut world, 2, "blob");
-    assert_eq!((stand(&world).lone_region, stand(&world).live_copies), (None, 2));
+    let regions = |world: &World| {
+        let standing = stand(world);
+        let silent: Vec<String> = standing.silent_regions.into_iter().collect();
+        (standing.lone_region, silent.join(" "), standing.live_copies)
+    };
+    let lone = |region: &str, copies| (Some(region.to_owned()), String::new(), copies);
+    let silent = |regions: &str| (None, regions.to_owned(), 0);
+    assert_eq!(regions(&world), lone("eu", 1));
     world.set_state(1, NodeState::Down);
-    assert_eq!(stand(&world).lone_region.as_deref(), Some("us"));
+    assert_eq!(regions(&world), silent("eu"), "its only holder is silent, and it is not lost");
+    world.set_state(1, NodeState::Up);
+    copy(&mut world, 2, "blob");
+    assert_eq!(regions(&world), (None, String::new(), 2));
+    world.set_state(1, NodeState::Down);
+    assert_eq!(regions(&world), lone("us", 1));
     world.set_state(2, NodeState::Out);
-    assert_eq!((stand(&world).lone_region, stand(&world).live_copies), (None, 0));
+    assert_eq!(regions(&world), silent("eu us"));
+    world.set_state(1, NodeState::Draining);
+    assert_eq!(regions(&world), lone("eu", 1), "who drains still answers");
 }
 
 #[test]
