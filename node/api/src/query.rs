@@ -1,6 +1,11 @@
 //! The query of a request, and percent-decoding of its path.
 
 use http::Uri;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// What is encoded in a value of a query: what names and digests have stays readable.
+const ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/').remove(b':');
 
 /// Keys and values, percent-decoded, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,24 +43,7 @@ impl Query {
 /// Percent-decoding. What does not decode to UTF-8 gets a replacement character, which no name, tag or digest may
 /// have.
 pub(crate) fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((&first, tail)) = rest.split_first() {
-        match (first, tail) {
-            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
-                    decoded.push(high * 16 + low);
-                    rest = after;
-                    continue;
-                }
-                _ => decoded.push(first),
-            },
-            _ => decoded.push(first),
-        }
-        rest = tail;
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// [`decode`] for a path. An escaped slash stays as it was written: it is data and separates nothing (RFC 3986, section
@@ -67,24 +55,7 @@ pub(crate) fn decode_path(path: &str) -> String {
 
 /// Percent-encodes a value for a query.
 pub(crate) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
-const fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
+    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 #[cfg(test)]
