@@ -10,12 +10,17 @@ use http::Response;
 use portolan_auth::AdminResource;
 
 pub(crate) async fn read(call: Call, resource: AdminResource) -> Result<Response<Body>, ApiError> {
+    // Held until the answer is there: anybody may ask, and making it is dear.
+    let _place = match resource {
+        AdminResource::Repos | AdminResource::Replication | AdminResource::Rpo => Some(call.transfers.reports.take()?),
+        AdminResource::Cluster | AdminResource::Wait | AdminResource::Bandwidth | AdminResource::OpenApi => None,
+    };
     match resource {
         AdminResource::Cluster => Ok(json(&call.registry.cluster_report()?, JSON)),
         AdminResource::Repos => repos::read(call).await,
         AdminResource::Replication => images::status(call).await,
         AdminResource::Wait => images::wait(call).await,
-        AdminResource::Rpo => Ok(json(&call.registry.rpo().await?, JSON)),
+        AdminResource::Rpo => Ok(json(&*call.registry.rpo().await?, JSON)),
         AdminResource::Bandwidth => bandwidth::read(call).await,
         AdminResource::OpenApi => Ok(openapi::description()),
     }

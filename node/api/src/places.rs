@@ -44,6 +44,8 @@ pub(crate) struct Transfers {
     pub(crate) downloads: Places,
     /// Requests that wait for an image to arrive.
     pub(crate) waits: Places,
+    /// Requests for reports that take long to make.
+    pub(crate) reports: Places,
     blob_bytes: u64,
 }
 
@@ -53,6 +55,7 @@ impl Transfers {
             uploads: Places::new("bodies of uploads", limits.uploads),
             downloads: Places::new("downloads of blobs", limits.downloads),
             waits: Places::new("waits for images", limits.waits),
+            reports: Places::new("reports", limits.reports),
             blob_bytes: limits.blob_bytes,
         }
     }

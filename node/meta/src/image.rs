@@ -3,15 +3,15 @@
 //! An image is more than its manifest: an index has manifests below it, and signatures, SBOMs and attestations refer to
 //! any of them. What is replicated, waited for or lost is all of that together.
 
-use crate::codec::corrupt;
-use crate::family::Family;
-use crate::id::RepoId;
-use crate::key;
 use crate::query;
 use crate::row::ChildKind;
 use crate::view::{View, ViewError};
-use portolan_oci::{Digest, Reference, RepoName, Tag};
+use portolan_oci::{Digest, RepoName, Tag};
 use std::collections::BTreeSet;
+
+mod names;
+
+pub use names::{ImageName, Images};
 
 /// How many referrers of one manifest are read at once.
 const PAGE: usize = 256;
@@ -29,25 +29,6 @@ pub struct Contents {
     pub manifests: Vec<Digest>,
     /// The blobs below them, each once.
     pub blobs: Vec<Digest>,
-}
-
-/// An image's name: where it is, and what it is called there.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ImageName {
-    /// The repository.
-    pub repo: RepoName,
-    /// A tag; the digest of a manifest that has none.
-    pub reference: Reference,
-}
-
-impl std::fmt::Display for ImageName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mark = match self.reference {
-            Reference::Tag(_) => ':',
-            Reference::Digest(_) => '@',
-        };
-        write!(f, "{}{mark}{}", self.repo, self.reference)
-    }
 }
 
 /// What belongs to a manifest: the manifests below it, those that refer to any of these (by their subject, or by a tag
@@ -124,61 +105,6 @@ fn named_after(view: &dyn View, name: &RepoName, digest: &Digest) -> Result<Vec<
         found.extend(query::tag(view, name, &tag)?.map(|row| row.digest));
     }
     Ok(found)
-}
-
-/// The images that a blob belongs to, in the order of their names: through its manifest, the indexes above, and what
-/// the manifest refers to. At most `limit` manifests are looked at; whether there were more is told too.
-///
-/// # Errors
-/// What the view fails with, or [`ViewError::Corrupt`].
-pub fn images_of(view: &dyn View, blob: &Digest, limit: usize) -> Result<(BTreeSet<ImageName>, bool), ViewError> {
-    let mut names = BTreeSet::new();
-    let mut waiting = above(view, ChildKind::Blob, blob, None, limit)?;
-    let mut seen: BTreeSet<(RepoId, Digest)> = waiting.iter().copied().collect();
-    let mut more = waiting.len() >= limit;
-    let mut looked = 0;
-    while let Some((repo, manifest)) = waiting.pop() {
-        looked += 1;
-        if looked > limit {
-            more = true;
-            break;
-        }
-        let Some(name) = query::repo_name(view, repo)? else { continue };
-        let tags = query::tags_of(view, repo, &manifest, limit)?;
-        let mut higher = above(view, ChildKind::Manifest, &manifest, Some(repo), limit)?;
-        let subject = query::manifest_row(view, repo, &manifest)?.and_then(|row| row.subject);
-        if let Some(subject) = subject
-            && query::manifest_row(view, repo, &subject)?.is_some()
-        {
-            higher.push((repo, subject));
-        }
-        if tags.is_empty() && higher.is_empty() {
-            names.insert(ImageName { repo: name.clone(), reference: Reference::Digest(manifest) });
-        }
-        names.extend(tags.into_iter().map(|(tag, _)| ImageName { repo: name.clone(), reference: Reference::Tag(tag) }));
-        waiting.extend(higher.into_iter().filter(|found| seen.insert(*found)));
-    }
-    Ok((names, more))
-}
-
-/// The manifests that name a child, with their repositories: everywhere, or in one.
-fn above(
-    view: &dyn View,
-    kind: ChildKind,
-    child: &Digest,
-    repo: Option<RepoId>,
-    limit: usize,
-) -> Result<Vec<(RepoId, Digest)>, ViewError> {
-    let everywhere = key::edges(kind, child);
-    let prefix = repo.map_or_else(|| everywhere.clone(), |repo| key::edges_in(kind, child, repo));
-    let rows = view.scan(Family::Edges, &prefix, None, limit)?;
-    let entry = |key: &[u8]| {
-        let (repo, rest) = key::split_number(&key[everywhere.len()..])?;
-        Some((RepoId(repo), key::split_digest(rest)?.0))
-    };
-    rows.iter()
-        .map(|(key, _)| entry(key).ok_or_else(|| corrupt(Family::Edges, key, "the key has another shape")))
-        .collect()
 }
 
 #[cfg(test)]

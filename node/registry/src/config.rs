@@ -93,6 +93,9 @@ pub struct Limits {
     pub downloads: usize,
     /// Requests that wait for an image to arrive in other regions at once; more get 429.
     pub waits: usize,
+    /// Reports at once of where an image lies, of what holds for repositories and of what would be lost with a region;
+    /// more get 429. As many read the state at once, for waits too.
+    pub reports: usize,
     /// How long a client may take to send a request's head, in milliseconds, from the connection's beginning or the
     /// response before it.
     pub header_timeout_ms: u64,
@@ -114,6 +117,7 @@ impl Default for Limits {
             uploads: 256,
             downloads: 1024,
             waits: 256,
+            reports: 32,
             header_timeout_ms: 30_000,
             stall_timeout_ms: 60_000,
         }

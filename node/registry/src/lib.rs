@@ -9,7 +9,8 @@
 //! - [`config`], [`error`]: the limits, and what can go wrong for whom.
 //! - `registry`: the handle that the API floor holds, and the owner of every task below; `life`: its beginning and end.
 //! - `clock`, `fresh`: how a read gets the freshness it promises, and what it gets without a leader.
-//! - `propose`: how a command gets its outcome before a deadline. `disk`: what blocks, off the async threads.
+//! - `propose`: how a command gets its outcome before a deadline. `disk`: what blocks, off the async threads; `readings`:
+//!   what reads the state for long, likewise.
 //! - `pull`: manifests and blobs by tag and digest.
 //! - `list`: tags, repositories, referrers, page by page.
 //! - `session`, `sessions`: one upload, and all of this node; `pour`: a body into its part; `upload`: what a client
@@ -17,7 +18,7 @@
 //!   time do with them.
 //! - `push`: puts a manifest once its blobs are durable enough. `delete`: takes away.
 //! - `image_ref`, `image_state`, `image`, `image_transfers`, `image_wait`: where an image is with everything that belongs
-//!   to it, and waiting until it is where somebody needs it. `rpo`: what would be lost with a region.
+//!   to it, and waiting until it is where somebody needs it. `rpo_report`, `rpo`: what would be lost with a region.
 //! - `repos_check`, `repos`, `bandwidth`: what operators want for repositories, and of the links between regions.
 //! - `report`: the cluster as an operator sees it. `readiness`: whether this node can serve pulls and take pushes.
 //! - `traffic`: what clients asked of this node; `load`: that and what it has to do, for the other nodes.
@@ -46,12 +47,14 @@ mod propose;
 mod pull;
 mod push;
 mod readiness;
+mod readings;
 mod registry;
 mod replay;
 mod report;
 mod repos;
 mod repos_check;
 mod rpo;
+mod rpo_report;
 mod session;
 mod sessions;
 mod sweep;
@@ -83,7 +86,7 @@ pub use repos::{
     Ack, PrefixReport, RepoReport, RepoSettings, ReposAnswer, ReposReport, SettingsChange, SettingsFrom, TagReads,
 };
 pub use repos_check::PolicyError;
-pub use rpo::{DamagedImage, RegionRpo, RpoReport};
+pub use rpo_report::{DamagedImage, RegionRpo, RpoReport};
 pub use session::{NotAnUploadId, UploadId, UploadProgress};
 pub use traffic::Traffic;
 pub use upload::Mounted;

@@ -2,6 +2,7 @@
 
 use crate::clock::FreshClock;
 use crate::config::{Config, ms};
+use crate::readings::{Readings, Shared};
 use crate::registry::{Floors, Registry};
 use crate::sessions::Sessions;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ impl Registry {
     /// ones and the count of the load. [`Registry::shutdown`] ends them. Must be called inside a tokio runtime.
     #[must_use]
     pub fn start(config: Config, floors: Floors) -> Arc<Self> {
-        let node = floors.consensus.node();
+        let (node, tasks) = (floors.consensus.node(), TaskTracker::new());
         let registry = Arc::new(Self {
             node,
             floors,
@@ -23,7 +24,9 @@ impl Registry {
             fresh: FreshClock::new(),
             traffic: Arc::default(),
             started: Instant::now(),
-            tasks: TaskTracker::new(),
+            readings: Readings::new(config.limits.reports, tasks.clone()),
+            rpo: Shared::default(),
+            tasks,
             stop: CancellationToken::new(),
             leaving: AtomicBool::new(false),
             unreadable: Mutex::default(),

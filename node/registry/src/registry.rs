@@ -2,6 +2,8 @@
 
 use crate::clock::FreshClock;
 use crate::config::Config;
+use crate::readings::{Readings, Shared};
+use crate::rpo_report::RpoReport;
 use crate::sessions::Sessions;
 use crate::traffic::Traffic;
 use portolan_consensus::Consensus;
@@ -38,6 +40,10 @@ pub struct Registry {
     pub(crate) fresh: FreshClock,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) started: Instant,
+    /// Readings of the state that take long.
+    pub(crate) readings: Readings,
+    /// What would be lost with each region, for those who ask at the same time.
+    pub(crate) rpo: Shared<Arc<RpoReport>>,
     /// Writers of uploads: they outlive a request whose client went away, to keep the bytes that arrived.
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,

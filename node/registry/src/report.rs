@@ -182,7 +182,7 @@ impl Registry {
         if let Err(error) = self.floors.blobs.check_space() {
             warnings.push(format!("this node takes no uploads: {error}"));
         }
-        warnings.extend(self.lost_warning());
+        warnings.extend(self.lost_warnings());
         let lags = self.floors.replication.status().lags;
         let links = links(&rows, &status);
         let region_links = region_links(&rows, &links);

@@ -205,7 +205,16 @@ fn rpo(full: bool) -> RpoReport {
         all_named: true,
     };
     let damaged = vec![DamagedImage { image: "a:t".to_owned(), digest: Digest::sha256_of(b"x") }];
-    RpoReport { regions: vec![region], damaged_blobs: 1, damaged, incomplete: false }
+    RpoReport {
+        regions: vec![region.clone()],
+        unreachable_blobs: 1,
+        unreachable_bytes: 1,
+        unreachable: vec![region],
+        damaged_blobs: 1,
+        damaged,
+        all_damaged_named: true,
+        incomplete: false,
+    }
 }
 
 fn bandwidth(full: bool) -> Bandwidth {

@@ -1,4 +1,4 @@
-use super::{ImageName, TooLarge, contents, images_of};
+use super::{ImageName, Images, TooLarge, contents};
 use crate::codec::encode;
 use crate::family::Family;
 use crate::id::RepoId;
@@ -84,8 +84,9 @@ impl Shelf {
     }
 
     fn images(&self, blob: &str) -> Vec<String> {
-        let (names, more) = images_of(&self.state, &digest(blob), PLENTY).unwrap();
-        assert!(!more);
+        let mut images = Images::new(PLENTY);
+        let names = images.of(&self.state, &digest(blob), PLENTY).unwrap();
+        assert!(!images.is_cut());
         names.iter().map(ImageName::to_string).collect()
     }
 }
@@ -161,16 +162,57 @@ fn a_blob_belongs_to_every_image_above_it_and_to_what_its_manifest_refers_to() {
     assert!(shelf.images("unheard of").is_empty());
 }
 
-#[test]
-fn many_images_of_one_blob_are_looked_at_up_to_a_limit() {
+/// A blob in ten images of one tag each.
+fn base_layer() -> Shelf {
     let mut shelf = Shelf::default();
     for index in 0..10 {
         let manifest = format!("m{index}");
-        shelf.put("app", &manifest, &["base"], None);
+        shelf.put("app", &manifest, &["base", "config"], None);
         shelf.tag("app", &format!("v{index}"), &manifest);
     }
-    let (names, more) = images_of(&shelf.state, &digest("base"), 4).unwrap();
-    assert!(more && names.len() == 4, "{names:?}");
-    let (names, more) = images_of(&shelf.state, &digest("base"), 11).unwrap();
-    assert!(!more && names.len() == 10, "{names:?}");
+    shelf
+}
+
+#[test]
+fn many_images_of_one_blob_are_looked_at_up_to_a_limit() {
+    let shelf = base_layer();
+    for (limit, found) in [(4, 4), (9, 9), (10, 10), (11, 10)] {
+        let mut images = Images::new(PLENTY);
+        let names = images.of(&shelf.state, &digest("base"), limit).unwrap();
+        assert_eq!((names.len(), images.is_cut()), (found, limit < 10), "{limit}");
+    }
+}
+
+#[test]
+fn many_tags_of_one_manifest_are_named_up_to_a_limit() {
+    let mut shelf = Shelf::default();
+    shelf.put("app", "m", &["base"], None);
+    (0..10).for_each(|index| shelf.tag("app", &format!("v{index}"), "m"));
+    for (limit, found) in [(9, 9), (10, 10)] {
+        let mut images = Images::new(PLENTY);
+        let names = images.of(&shelf.state, &digest("base"), limit).unwrap();
+        assert_eq!((names.len(), images.is_cut()), (found, limit < 10), "{limit}");
+    }
+}
+
+#[test]
+fn the_blobs_of_one_image_cost_little_more_than_one_of_them() {
+    let shelf = base_layer();
+    let mut images = Images::new(PLENTY);
+    assert_eq!(images.of(&shelf.state, &digest("base"), PLENTY).unwrap().len(), 10);
+    let left = images.steps();
+    assert_eq!(left, PLENTY - 10 - 10 - 10, "ten edges, ten manifests, ten tags");
+    assert!(images.of(&shelf.state, &digest("config"), PLENTY).unwrap().is_empty(), "they were found before");
+    assert_eq!(images.steps(), left - 10, "ten edges");
+    assert!(!images.is_cut() && !images.is_spent());
+}
+
+#[test]
+fn whoever_has_taken_all_steps_says_that_there_may_be_more() {
+    let shelf = base_layer();
+    let mut images = Images::new(16);
+    let names = images.of(&shelf.state, &digest("base"), PLENTY).unwrap();
+    assert!((1..10).contains(&names.len()), "{names:?}");
+    assert!(images.is_cut() && images.is_spent());
+    assert!(images.of(&shelf.state, &digest("config"), PLENTY).unwrap().is_empty());
 }
