@@ -1,14 +1,15 @@
 //! Connections to one peer: one per lane, several for bulk data; made when first used, made again when they break.
 
 use crate::config::Config;
-use crate::io::Connector;
+use crate::io::{Connector, PeerIo};
 use crate::message::Lane;
 use crate::refusals::Throttle;
 use crate::stub::{Shared, Stub, Target};
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -23,13 +24,39 @@ pub(crate) struct Link {
     raft: OnceLock<Channel>,
     heartbeat: OnceLock<Channel>,
     control: OnceLock<Channel>,
-    bulk: Vec<OnceLock<Channel>>,
+    bulk: Vec<Bulk>,
     next_bulk: AtomicUsize,
+}
+
+/// One of the connections for bulk data.
+#[derive(Default)]
+struct Bulk {
+    channel: OnceLock<Channel>,
+    /// Whether the connection stands.
+    stands: Arc<AtomicBool>,
+    /// The call that makes it.
+    warming: Mutex<Option<BoxFuture<'static, ()>>>,
+}
+
+/// Says that a connection stands, until it is dropped.
+struct Stands(Arc<AtomicBool>);
+
+impl Stands {
+    fn new(stands: &Arc<AtomicBool>) -> Self {
+        stands.store(true, Ordering::Release);
+        Self(Arc::clone(stands))
+    }
+}
+
+impl Drop for Stands {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl Link {
     pub(crate) fn new(target: Arc<Target>, connector: Arc<dyn Connector>, shared: Arc<Shared>) -> Self {
-        let bulk = (0..shared.config.bulk_connections.max(1)).map(|_| OnceLock::new()).collect();
+        let bulk = (0..shared.config.bulk_connections.max(1)).map(|_| Bulk::default()).collect();
         Self {
             target,
             connector,
@@ -43,22 +70,52 @@ impl Link {
     }
 
     pub(crate) fn stub(&self, lane: Lane) -> Stub {
-        let slot = match lane {
-            Lane::Raft => &self.raft,
-            Lane::Heartbeat => &self.heartbeat,
-            Lane::Control => &self.control,
-            Lane::Bulk => &self.bulk[self.next_bulk.fetch_add(1, Ordering::Relaxed) % self.bulk.len()],
+        let (slot, stands) = match lane {
+            Lane::Raft => (&self.raft, None),
+            Lane::Heartbeat => (&self.heartbeat, None),
+            Lane::Control => (&self.control, None),
+            Lane::Bulk => self.bulk(self.next_bulk.fetch_add(1, Ordering::Relaxed)),
+            Lane::Pinned(number) => self.bulk(number),
         };
-        let channel =
-            slot.get_or_init(|| lazy_channel(&self.shared.config, lane, &self.target.address, &self.connector)).clone();
+        let make = || {
+            let dialer = Dialer::new(&self.shared.config, lane, &self.target.address, &self.connector);
+            channel(&self.shared.config, lane, Dialer { stands: stands.map(Arc::clone), ..dialer })
+        };
+        let channel = slot.get_or_init(make).clone();
         Stub { channel, target: Some(Arc::clone(&self.target)), shared: Arc::clone(&self.shared) }
+    }
+
+    fn bulk(&self, number: usize) -> (&OnceLock<Channel>, Option<&Arc<AtomicBool>>) {
+        let bulk = &self.bulk[number % self.bulk.len()];
+        (&bulk.channel, Some(&bulk.stands))
+    }
+
+    /// Has those connections for bulk data made that do not stand, each by a `call`, so that no transfer begins with the
+    /// round trips that making them takes. Waits for nothing: while a call is kept, its connection is being made; how it
+    /// went is looked at the next time.
+    pub(crate) fn warm(&self, call: impl Fn(Stub) -> BoxFuture<'static, ()>) {
+        for (number, bulk) in self.bulk.iter().enumerate() {
+            let mut warming = bulk.warming.lock().unwrap_or_else(PoisonError::into_inner);
+            if warming.is_none() && !bulk.stands.load(Ordering::Acquire) {
+                *warming = Some(call(self.stub(Lane::Pinned(number))));
+            }
+            if let Some(call) = warming.as_mut()
+                && call.now_or_never().is_some()
+            {
+                *warming = None;
+            }
+        }
     }
 }
 
 /// A channel that connects when first used.
 pub(crate) fn lazy_channel(config: &Config, lane: Lane, address: &str, connector: &Arc<dyn Connector>) -> Channel {
+    channel(config, lane, Dialer::new(config, lane, address, connector))
+}
+
+fn channel(config: &Config, lane: Lane, dialer: Dialer) -> Channel {
     let keepalive = match lane {
-        Lane::Bulk => config.bulk_keepalive_timeout_ms,
+        Lane::Bulk | Lane::Pinned(_) => config.bulk_keepalive_timeout_ms,
         Lane::Raft | Lane::Heartbeat | Lane::Control => config.keepalive_timeout_ms,
     };
     let endpoint = Endpoint::from_static("http://peer")
@@ -68,13 +125,7 @@ pub(crate) fn lazy_channel(config: &Config, lane: Lane, address: &str, connector
         .http2_keep_alive_interval(config.keepalive_interval())
         .keep_alive_timeout(Duration::from_millis(keepalive))
         .keep_alive_while_idle(true);
-    let dialer = Arc::new(Dialer {
-        address: address.to_owned(),
-        connector: Arc::clone(connector),
-        timeout: config.connect_timeout(),
-        pace: Mutex::new(Pace::new(config)),
-        log: (lane == Lane::Control).then(|| Throttle::new(Duration::from_millis(config.refusal_log_interval_ms))),
-    });
+    let dialer = Arc::new(dialer);
     endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
         let dialer = Arc::clone(&dialer);
         dialer.dial()
@@ -92,11 +143,24 @@ struct Dialer {
     connector: Arc<dyn Connector>,
     timeout: Duration,
     pace: Mutex<Pace>,
+    /// Told whether the connection stands.
+    stands: Option<Arc<AtomicBool>>,
     /// One lane speaks for all in the log: the one that pings.
     log: Option<Throttle<()>>,
 }
 
 impl Dialer {
+    fn new(config: &Config, lane: Lane, address: &str, connector: &Arc<dyn Connector>) -> Self {
+        Self {
+            address: address.to_owned(),
+            connector: Arc::clone(connector),
+            timeout: config.connect_timeout(),
+            pace: Mutex::new(Pace::new(config)),
+            stands: None,
+            log: (lane == Lane::Control).then(|| Throttle::new(Duration::from_millis(config.refusal_log_interval_ms))),
+        }
+    }
+
     fn dial(self: Arc<Self>) -> BoxFuture<'static, io::Result<TokioIo<Box<dyn crate::io::Io>>>> {
         Box::pin(async move {
             self.pace().begin(Instant::now()).map_err(|last| io::Error::new(io::ErrorKind::NotConnected, last))?;
@@ -109,7 +173,11 @@ impl Dialer {
             if let Err(error) = &result {
                 self.note(error);
             }
-            result.map(TokioIo::new)
+            let stands = self.stands.as_ref();
+            Ok(TokioIo::new(match (result?, stands) {
+                (io, Some(stands)) => Box::new(PeerIo::new(io, self.address.as_str()).kept(Stands::new(stands))),
+                (io, None) => io,
+            }))
         })
     }
 

@@ -33,6 +33,8 @@ pub enum Lane {
     Heartbeat,
     /// Blobs, over several connections in turn.
     Bulk,
+    /// Blobs, over the one of those connections that has this number; counting goes round.
+    Pinned(usize),
     /// Everything else.
     Control,
 }

@@ -280,7 +280,8 @@ impl Peers {
         Ok(bounded("read_index", timeout, client.read_index(request)).await?.index)
     }
 
-    /// Asks how a node is, and measures the round trip for [`Self::health`].
+    /// Asks how a node is, and measures the round trip for [`Self::health`]. One that answers has its connections for blobs
+    /// made, where they do not stand.
     ///
     /// # Errors
     /// See [`PeerError`].
@@ -293,8 +294,21 @@ impl Peers {
         let reply = answer.inspect_err(|error| peer.health.failed(error))?;
         let took = sent.elapsed();
         peer.health.answered(took, reply.ready, self.pulse());
+        self.warm(target, timeout);
         telemetry::round_trip(target, took);
         Ok(ping_from_wire(reply))
+    }
+
+    fn warm(&self, target: NodeId, timeout: Duration) {
+        let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
+        let Some((_, link)) = members.known.get(&target) else { return };
+        link.warm(|stub| {
+            let mut client = self.cluster_over(stub);
+            Box::pin(async move {
+                // Whoever needs the connection finds out by itself what is wrong with it.
+                let _ = bounded("ping", timeout, client.ping(with_deadline(v1::PingRequest {}, timeout))).await;
+            })
+        });
     }
 
     /// Asks whoever listens at an address who it is. Needs no identity and no member.
@@ -314,7 +328,15 @@ impl Peers {
     /// # Errors
     /// See [`PeerError`].
     pub async fn read_blob(&self, target: NodeId, read: ReadBlob) -> Result<RemoteBlob, PeerError> {
-        let mut client = self.blobs(target, Lane::Bulk)?;
+        self.read_blob_over(target, Lane::Bulk, read).await
+    }
+
+    /// [`Self::read_blob`] over connections of the caller's choice.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn read_blob_over(&self, target: NodeId, lane: Lane, read: ReadBlob) -> Result<RemoteBlob, PeerError> {
+        let mut client = self.blobs(target, lane)?;
         let (open, progress) = (self.shared.config.open_timeout(), self.shared.config.progress_timeout());
         let frames = bounded("read_blob", open, client.read(read_to_wire(&read))).await?;
         blob::receive(frames, &read, open, progress).await
