@@ -12,8 +12,10 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FusedFuture, FutureExt, Shared, join};
 use futures::stream::{FuturesUnordered, StreamExt};
 use portolan_meta::id::NodeId;
+use portolan_peer::Lane;
 use portolan_store::{CHUNK_BYTES, Chunk, ChunkedPart, StoreError};
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -34,6 +36,8 @@ pub(crate) struct Filler {
     parallel: usize,
     /// For each stream of a transfer beyond its first.
     streams: Arc<Semaphore>,
+    /// Which connection the next transfer's first stream goes over.
+    next_lane: AtomicUsize,
     tasks: TaskTracker,
 }
 
@@ -63,6 +67,7 @@ impl Filler {
             segment_bytes: config.range_bytes.max(CHUNK_BYTES),
             parallel: config.parallel_ranges.max(1),
             streams: Arc::new(Semaphore::new(config.max_range_streams)),
+            next_lane: AtomicUsize::new(0),
             tasks,
         }
     }
@@ -90,14 +95,15 @@ impl Filler {
     /// Reads what is missing.
     pub(crate) async fn fill(&self, fetch: &Fetch, part: &ChunkedPart, table: Coming) -> Filled {
         let is_large = fetch.size >= self.large_bytes;
-        let longest = if is_large { self.segment_bytes } else { u64::MAX };
+        let (longest, parallel) = if is_large { (self.segment_bytes, self.parallel) } else { (u64::MAX, 1) };
         let crew = Crew {
             filler: self,
             fetch,
             part,
             table,
-            parallel: if is_large { self.parallel } else { 1 },
-            segments: Mutex::new(Segments::new(part.missing(), longest)),
+            parallel,
+            first_lane: self.next_lane.fetch_add(parallel, Ordering::Relaxed),
+            segments: Mutex::new(Segments::new(part.missing(), longest, parallel)),
             banned: Arc::default(),
             contributors: Mutex::default(),
             moved: Notify::new(),
@@ -116,6 +122,8 @@ struct Crew<'a> {
     part: &'a ChunkedPart,
     table: Coming,
     parallel: usize,
+    /// Which connection the first stream goes over.
+    first_lane: usize,
     segments: Mutex<Segments>,
     banned: Arc<Banned>,
     contributors: Mutex<Vec<NodeId>>,
@@ -170,27 +178,29 @@ impl Crew<'_> {
         // Asked for while the first bytes are on their way; whoever has a chunk waits for it.
         let mut table = self.table.clone().fuse();
         let mut asked_before = 0;
+        let mut places: Vec<usize> = (1..self.parallel).rev().collect();
         if !self.segments().is_empty() {
-            streams.push(self.stream(None).boxed());
+            streams.push(self.stream(0, None).boxed());
+            if self.is_wide() {
+                self.widen(&mut streams, &mut places);
+            }
         }
         while !streams.is_empty() {
             tokio::select! {
-                Some(leave) = streams.next() => match leave {
-                    Leave::Done => {}
+                Some((place, leave)) = streams.next() => match leave {
+                    Leave::Done => places.push(place),
                     Leave::Disk(error) => return Filled::Disk(error),
-                    Leave::Ended(TourEnd::Lost { asked }) => asked_before = asked_before.max(asked),
+                    Leave::Ended(TourEnd::Lost { asked }) => {
+                        places.push(place);
+                        asked_before = asked_before.max(asked);
+                    }
                     Leave::Ended(end) => return Filled::Ended(end),
                     Leave::Refused(node) => {
                         node.into_iter().for_each(|node| self.ban(node));
-                        streams.push(self.stream(None).boxed());
+                        streams.push(self.stream(place, None).boxed());
                     }
                 },
-                () = self.moved.notified() => {
-                    while streams.len() < self.wanted() && !self.segments().is_empty() {
-                        let Ok(permit) = Arc::clone(&self.filler.streams).try_acquire_owned() else { break };
-                        streams.push(self.stream(Some(permit)).boxed());
-                    }
-                }
+                () = self.moved.notified() => self.widen(&mut streams, &mut places),
                 _ = &mut table, if !table.is_terminated() => {}
             }
         }
@@ -198,6 +208,20 @@ impl Crew<'_> {
             (true, _) => Filled::Whole { contributors: self.contributors().clone() },
             (false, true) => Filled::Ended(TourEnd::Lost { asked: asked_before }),
             (false, false) => Filled::Wrong,
+        }
+    }
+
+    /// Whether all streams may begin at once: whom the first will ask has bytes beyond the front.
+    fn is_wide(&self) -> bool {
+        self.parallel > 1 && (self.fetch.served() || !self.filler.sources.relays_first(&self.fetch.digest))
+    }
+
+    /// Begins as many streams more as may read. Each stands in a place of its own.
+    fn widen<'s>(&'s self, streams: &mut FuturesUnordered<BoxFuture<'s, (usize, Leave)>>, places: &mut Vec<usize>) {
+        while streams.len() < self.wanted() && !self.segments().is_empty() {
+            let Ok(permit) = Arc::clone(&self.filler.streams).try_acquire_owned() else { break };
+            let Some(place) = places.pop() else { break };
+            streams.push(self.stream(place, Some(permit)).boxed());
         }
     }
 
@@ -213,18 +237,18 @@ impl Crew<'_> {
         self.filler.tasks.spawn(async move { sources.wrong_bytes(&digest, &[node]).await });
     }
 
-    async fn stream(&self, _permit: Option<OwnedSemaphorePermit>) -> Leave {
+    async fn stream(&self, place: usize, _permit: Option<OwnedSemaphorePermit>) -> (usize, Leave) {
         let mut hand = Hand::default();
-        let leave = self.read_segments(&mut hand).await;
+        let leave = self.read_segments(place, &mut hand).await;
         match hand.settle(0).await {
-            Ok(()) => leave,
-            Err(error) => Leave::Disk(error),
+            Ok(()) => (place, leave),
+            Err(error) => (place, Leave::Disk(error)),
         }
     }
 
-    async fn read_segments(&self, hand: &mut Hand) -> Leave {
-        // Two, so that the next segment's source is connected while the last bytes of one come.
-        let (mut tour, mut ahead) = (self.tour(), self.tour());
+    async fn read_segments(&self, place: usize, hand: &mut Hand) -> Leave {
+        // Two, so that the next segment is on its way while one comes.
+        let (mut tour, mut ahead) = (self.tour(place), self.tour(place));
         let mut next = None;
         loop {
             let Some(mut claim) = next.take().or_else(|| self.claim()) else { return Leave::Done };
@@ -250,8 +274,9 @@ impl Crew<'_> {
         if !tour.is_connected() {
             self.connect(tour, claim).await?;
         }
-        let nearly = claim.range.end.saturating_sub(self.filler.segment_bytes / 2);
-        self.read(hand, tour, claim, nearly).await?;
+        // Its source gives. What follows is asked for now, so that the sender never waits for a round trip: as soon as
+        // it has sent the one, it sends the other, which the stream's window holds meanwhile.
+        self.read(hand, tour, claim, claim.offset + 1).await?;
         if !tour.is_relayed() {
             *next = self.claim();
         }
@@ -346,9 +371,12 @@ impl Crew<'_> {
         self.segments().give_back(claim.landed..claim.range.end);
     }
 
-    fn tour(&self) -> Tour {
+    /// A tour of the stream in this place. It keeps to one connection of each peer: by turns, segments would meet on one
+    /// while another idles, whose congestion window shrinks meanwhile.
+    fn tour(&self, place: usize) -> Tour {
         let Fetch { digest, size, relay, .. } = self.fetch;
-        Tour::new(Arc::clone(&self.filler.sources), *digest, *size, Arc::clone(relay)).with_banned(&self.banned)
+        let tour = Tour::new(Arc::clone(&self.filler.sources), *digest, *size, Arc::clone(relay));
+        tour.with_banned(&self.banned).over(Lane::Pinned(self.first_lane.wrapping_add(place)))
     }
 
     fn segments(&self) -> MutexGuard<'_, Segments> {
