@@ -45,7 +45,7 @@ impl Reads {
         let now = Instant::now();
         self.track(node, |track| track.in_flight += 1);
         let tries = self.suspects.begins(node, now);
-        InFlight { reads: Arc::clone(self), node, counts, tries, began: now, stage: Stage::Asked }
+        InFlight { reads: Arc::clone(self), node, counts, tries, began: now, measured: false, stage: Stage::Asked }
     }
 
     /// How many reads of a node are under way, and its latency in seconds.
@@ -83,6 +83,7 @@ pub(crate) struct InFlight {
     counts: bool,
     tries: bool,
     began: Instant,
+    measured: bool,
     stage: Stage,
 }
 
@@ -94,17 +95,26 @@ enum Stage {
 }
 
 impl InFlight {
+    /// The node began its answer. That is its latency: a read ahead has its bytes taken later, when it is their turn.
+    pub(crate) fn opened(&mut self) {
+        self.measure(Duration::ZERO);
+    }
+
     /// Bytes came. Only the first time tells anything.
     pub(crate) fn answered(&mut self) {
         if self.stage != Stage::Asked {
             return;
         }
         self.stage = Stage::Answered;
-        let (took, now) = (self.began.elapsed(), Instant::now());
-        if self.counts {
+        self.reads.suspects.answered(self.node);
+    }
+
+    /// How long it took until now, and what that counts for in addition; the first time only.
+    fn measure(&mut self, more: Duration) {
+        if self.counts && !std::mem::replace(&mut self.measured, true) {
+            let (took, now) = (self.began.elapsed() + more, Instant::now());
             self.reads.track(self.node, |track| track.latency.note(took, now));
         }
-        self.reads.suspects.answered(self.node);
     }
 
     /// The read failed.
@@ -112,13 +122,7 @@ impl InFlight {
         let at_once = match error {
             // It is well: it lacks the blob, or it is we who stop.
             PeerError::NotFound | PeerError::Stopped => return,
-            PeerError::Busy => {
-                let (took, now) = (self.began.elapsed() + BUSY, Instant::now());
-                if self.counts {
-                    self.reads.track(self.node, |track| track.latency.note(took, now));
-                }
-                return;
-            }
+            PeerError::Busy => return self.measure(BUSY),
             // Nobody is there, or not yet.
             PeerError::Unreachable(_) | PeerError::Starting => true,
             PeerError::UnknownNode(_)
@@ -130,13 +134,12 @@ impl InFlight {
             | PeerError::Malformed(_)
             | PeerError::Remote(_) => false,
         };
-        let (took, now) = (self.began.elapsed(), Instant::now());
-        if self.stage == Stage::Asked && self.counts {
-            self.reads.track(self.node, |track| track.latency.note(took, now));
-        }
+        self.measure(Duration::ZERO);
+        // Whatever the failure, it is the answer to whether the node is well again.
+        let at_once = at_once || self.tries && self.stage == Stage::Asked;
         self.stage = Stage::Failed;
         telemetry::source_failures(self.node).increment(1);
-        if let Some(pause) = self.reads.suspects.failed(self.node, at_once, now) {
+        if let Some(pause) = self.reads.suspects.failed(self.node, at_once, Instant::now()) {
             telemetry::ejections(self.node).increment(1);
             let pause_ms = pause.as_millis() as u64;
             if self.tries {
@@ -161,7 +164,7 @@ impl Drop for InFlight {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, NodeId, PeerError, Reads};
+    use super::{Config, Duration, NodeId, PeerError, Reads};
 
     const NODE: NodeId = NodeId(7);
 
@@ -204,6 +207,44 @@ mod tests {
             }
             assert_eq!(reads.held(NODE).is_some(), is_held, "{error} {times} times");
         }
+    }
+
+    #[test]
+    fn a_try_that_fails_in_whatever_way_ejects_again_and_another_comes_after_the_pause() {
+        // Pauses are over at once.
+        let config = Config { eject_ms: 0, eject_max_ms: 0, ..Config::default() };
+        let away = PeerError::Unreachable("connection refused".to_owned());
+        for error in [away.clone(), PeerError::Deadline, PeerError::Remote("cut".to_owned())] {
+            let reads = Reads::new(&config);
+            reads.begin(NODE, true).failed(&away);
+            for _ in 0..3 {
+                assert_eq!(reads.held(NODE), None, "{error}: one may try it");
+                let mut read = reads.begin(NODE, true);
+                assert!(read.tries && reads.held(NODE).is_some(), "{error}: one, not two");
+                read.failed(&error);
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_is_as_slow_as_its_answer_begins_whenever_its_bytes_are_taken() {
+        let reads = Reads::new(&Config::default());
+        let latency = || reads.load(NODE).1;
+        let mut read = reads.begin(NODE, true);
+        read.began -= Duration::from_millis(100);
+        read.opened();
+        read.began -= Duration::from_secs(3);
+        read.answered();
+        assert!((0.09..1.0).contains(&latency()), "{}", latency());
+        let mut ahead = reads.begin(NODE, true);
+        ahead.opened();
+        ahead.began -= Duration::from_secs(3);
+        ahead.failed(&PeerError::Remote("cut".to_owned()));
+        assert!(latency() < 1.0, "that it waited for its turn is not the node's doing: {}", latency());
+        let mut silent = reads.begin(NODE, true);
+        silent.began -= Duration::from_secs(3);
+        silent.failed(&PeerError::Deadline);
+        assert!(latency() > 2.9, "but that it waited in vain is: {}", latency());
     }
 
     #[test]

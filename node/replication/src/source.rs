@@ -338,6 +338,7 @@ impl Tour {
             let mut flight = self.sources.holders.begin(candidate);
             match self.sources.open((candidate, trusted), (read, self.lane), self.size).await {
                 Ok(RemoteBlob { stream, .. }) => {
+                    flight.opened();
                     self.current = Some(Current { candidate, trusted, stream, flight });
                     return Ok(());
                 }

@@ -63,7 +63,8 @@ impl Suspects {
         tries
     }
 
-    /// A read of a node failed; `at_once` when one failure is enough. Returns for how long it is ejected, if that is new.
+    /// A read of a node failed; `at_once` when one failure is enough, as it is for the one that tries an ejected node.
+    /// Returns for how long it is ejected, if that is new.
     pub(crate) fn failed(&self, node: NodeId, at_once: bool, now: Instant) -> Option<Duration> {
         let mut nodes = self.lock();
         let record = nodes.entry(node).or_default();
