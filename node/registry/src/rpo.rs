@@ -28,20 +28,21 @@ impl Registry {
 }
 
 fn warnings(losses: &Losses) -> Vec<String> {
-    let mut warnings = Vec::new();
     let silent = losses.silent_regions.join(" or ");
     let back = if silent.is_empty() { "a node that has a copy" } else { &silent };
-    match losses.unreachable {
-        0 => {}
-        1 => warnings.push(format!("1 blob cannot be read until {back} is back; `portolan rpo` lists its images")),
-        blobs => warnings.push(format!("{blobs} blobs cannot be read until {back} is back; `portolan rpo` lists their images")),
+    let unreachable = format!("cannot be read until {back} is back");
+    let unreachable = sentence(losses.unreachable, &unreachable, &unreachable);
+    let damaged = sentence(losses.damaged, "has no copy left", "have no copy left");
+    unreachable.into_iter().chain(damaged).collect()
+}
+
+/// What is the matter with so many blobs, when there are any.
+fn sentence(blobs: u64, one: &str, many: &str) -> Option<String> {
+    match blobs {
+        0 => None,
+        1 => Some(format!("1 blob {one}; `portolan rpo` lists its images")),
+        blobs => Some(format!("{blobs} blobs {many}; `portolan rpo` lists their images")),
     }
-    match losses.damaged {
-        0 => {}
-        1 => warnings.push("1 blob has no copy left; `portolan rpo` lists its images".to_owned()),
-        blobs => warnings.push(format!("{blobs} blobs have no copy left; `portolan rpo` lists their images")),
-    }
-    warnings
 }
 
 fn now_ms() -> u64 {
@@ -76,6 +77,9 @@ mod tests {
             ]
         );
         let unknown = warnings(&losses(0, 2, &[]));
-        assert_eq!(unknown, ["2 blobs cannot be read until a node that has a copy is back; `portolan rpo` lists their images"]);
+        assert_eq!(
+            unknown,
+            ["2 blobs cannot be read until a node that has a copy is back; `portolan rpo` lists their images"]
+        );
     }
 }

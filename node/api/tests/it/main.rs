@@ -14,6 +14,7 @@ mod hopping;
 mod images;
 mod limits;
 mod listing;
+mod losses;
 mod media_types;
 mod names;
 mod operator;
