@@ -3,7 +3,6 @@
 use crate::call::Call;
 use crate::changes;
 use crate::errors::ApiError;
-use crate::headers;
 use crate::listing::{JSON, json};
 use crate::route::RouteError;
 use axum::body::Body;
@@ -11,10 +10,7 @@ use http::{Method, Response};
 
 /// `GET /api/v1/bandwidth`.
 pub(crate) async fn read(call: Call) -> Result<Response<Body>, ApiError> {
-    let (bandwidth, stale) = call.registry.bandwidth().await?;
-    let mut response = json(&bandwidth, JSON);
-    headers::stale(response.headers_mut(), stale);
-    Ok(response)
+    Ok(json(&call.registry.bandwidth().await?, JSON))
 }
 
 /// `PUT /api/v1/bandwidth`: these limits from now on, and no others.

@@ -4,7 +4,6 @@ use crate::errors::ApiError;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use portolan_registry::{BodyError, RegistryError};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, Error};
 use serde_json::Value;
@@ -23,8 +22,8 @@ pub(crate) async fn said<T: DeserializeOwned + Serialize>(body: Body, idle_ms: u
     let bytes: Bytes = match whole {
         Ok(Ok(whole)) => whole.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(ApiError::BodyTooLong { limit: BODY_BYTES }),
-        Ok(Err(error)) => return Err(RegistryError::from(BodyError(error)).into()),
-        Err(_) => return Err(RegistryError::Idle { idle_ms }.into()),
+        Ok(Err(error)) => return Err(ApiError::BodyBroken(error)),
+        Err(_) => return Err(ApiError::BodySilent { idle_ms }),
     };
     read(&bytes)
 }

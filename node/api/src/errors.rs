@@ -8,7 +8,7 @@ use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_A
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use portolan_auth::Denied;
 use portolan_oci::{ErrorBody, ErrorCode, ErrorEntry, Invalid};
-use portolan_registry::{PolicyError, RegistryError};
+use portolan_registry::{PendingBlob, PolicyError, RegistryError};
 use serde_json::{Value, json};
 
 /// Why a request failed.
@@ -26,7 +26,8 @@ pub(crate) enum ApiError {
     /// A header or a part of the query is malformed.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// As much as there may be is under way: `limits.requests`, `limits.uploads` or `limits.downloads`.
+    /// As much as there may be is under way: `limits.requests`, `limits.uploads`, `limits.downloads`, `limits.waits` or
+    /// `limits.reports`.
     #[error("{limit} {what} are under way")]
     Busy {
         /// Of what.
@@ -50,6 +51,15 @@ pub(crate) enum ApiError {
     BodyTooLong {
         /// The limit.
         limit: usize,
+    },
+    /// A body of the admin API ended before its end.
+    #[error("the body broke off")]
+    BodyBroken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A body of the admin API did not come in time.
+    #[error("the body did not come within {idle_ms} ms")]
+    BodySilent {
+        /// How long was waited.
+        idle_ms: u64,
     },
     /// A push names more tags than one may move.
     #[error("a push may move {limit} tags at once")]
@@ -117,7 +127,10 @@ fn answer(error: &ApiError) -> Answer {
         },
         ApiError::Invalid(error) => invalid(error),
         ApiError::Busy { .. } => Answer::too_many(),
-        ApiError::Query { .. } | ApiError::Json(_) => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::RequestInvalid),
+        ApiError::Query { .. } | ApiError::Json(_) | ApiError::BodyBroken(_) => {
+            Answer::new(StatusCode::BAD_REQUEST, ErrorCode::RequestInvalid)
+        }
+        ApiError::BodySilent { .. } => Answer::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::RequestInvalid),
         ApiError::BodyTooLong { .. } => Answer::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::RequestInvalid),
         // The status that the specification has for it: the tags stand in the target.
         ApiError::TooManyTags { .. } => Answer::new(StatusCode::URI_TOO_LONG, ErrorCode::TagInvalid),
@@ -165,7 +178,9 @@ fn registry(error: &RegistryError) -> Answer {
         E::NoQuorum | E::NotConfirmed | E::Unreachable(_) | E::OwnerAway(_) | E::Unplaceable(_) | E::Stopping => {
             Answer::unavailable(ErrorCode::Unavailable, RETRY_SOON)
         }
-        E::RegionUnknown { .. } => Answer::new(StatusCode::BAD_REQUEST, ErrorCode::RequestInvalid),
+        E::RegionUnknown { .. } | E::ImageTooLarge { .. } => {
+            Answer::new(StatusCode::BAD_REQUEST, ErrorCode::RequestInvalid)
+        }
         E::NotWanted { .. } => Answer::new(StatusCode::CONFLICT, ErrorCode::RegionUnwanted),
         E::Policy(error) => policy(error),
         E::StorageFull => Answer::new(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::StorageFull),
@@ -179,9 +194,14 @@ fn registry(error: &RegistryError) -> Answer {
 fn policy(error: &PolicyError) -> Answer {
     use PolicyError as E;
     let status = match error {
-        E::RegionCount { .. } | E::AckOfNothing { .. } | E::Bound { .. } | E::Rate { .. } => StatusCode::BAD_REQUEST,
-        E::UnknownRegion { .. }
+        E::RegionCount { .. }
         | E::Copies { .. }
+        | E::AckOfNothing { .. }
+        | E::Bound { .. }
+        | E::Rate { .. }
+        | E::Limits { .. } => StatusCode::BAD_REQUEST,
+        E::UnknownRegion { .. }
+        | E::Prefixes { .. }
         | E::AckRegions { .. }
         | E::AckCopies { .. }
         | E::VotersInOneRegion { .. }
@@ -198,7 +218,15 @@ fn details(error: &ApiError) -> Option<Vec<Value>> {
             Some(digests.iter().map(|digest| json!({ "digest": digest })).collect())
         }
         RegistryError::AckPending(pending) => {
-            Some(pending.iter().map(|blob| json!({ "digest": blob.digest, "durable_on": blob.durable_on })).collect())
+            let detail = |blob: &PendingBlob| {
+                json!({
+                    "digest": blob.digest,
+                    "durable_on": blob.durable_in.values().flatten().collect::<Vec<_>>(),
+                    "durable_in": blob.durable_in,
+                    "needed": { "regions": blob.needed.regions, "copies": blob.needed.copies },
+                })
+            };
+            Some(pending.iter().map(detail).collect())
         }
         RegistryError::ListedByIndex(parents) | RegistryError::ReferredTo(parents) => {
             Some(vec![json!({ "referrers": parents })])

@@ -1,11 +1,11 @@
 //! How fast bytes may move between regions: limits that are replicated, and change while bytes move.
 
-use crate::clock::Stale;
 use crate::error::RegistryError;
 use crate::propose::refused;
 use crate::registry::Registry;
 use crate::repos_check::{MOST_BYTES_PER_SECOND, PolicyError};
 use portolan_meta::command::Command;
+use portolan_meta::limits::BANDWIDTH_LIMITS;
 use portolan_meta::outcome::{Outcome, Refusal};
 use portolan_meta::placement::Topology;
 use portolan_meta::query;
@@ -38,20 +38,19 @@ pub struct RateLimit {
 }
 
 impl Registry {
-    /// The limits, and whether no leader confirmed them.
+    /// The limits. Never stale, whatever policy says of reads: a change of one limit begins with all of them, and would
+    /// take away again what it did not see.
     ///
     /// # Errors
     /// `NotConfirmed`.
-    pub async fn bandwidth(&self) -> Result<(Bandwidth, Option<Stale>), RegistryError> {
-        let confirmed = self.confirmed(None).await?;
-        let row = confirmed.view.read(query::bandwidth)?;
-        Ok((row.into(), confirmed.stale))
+    pub async fn bandwidth(&self) -> Result<Bandwidth, RegistryError> {
+        Ok(self.linearizable().await?.read(query::bandwidth)?.into())
     }
 
     /// Replaces all limits.
     ///
     /// # Errors
-    /// `Policy`, `TooMany`, `NotConfirmed`, `NoQuorum`.
+    /// `Policy`, `NotConfirmed`, `NoQuorum`.
     pub async fn set_bandwidth(&self, bandwidth: Bandwidth) -> Result<Bandwidth, RegistryError> {
         let view = self.linearizable().await?;
         view.read(|view| check(&Topology::read(view)?, &bandwidth))?;
@@ -69,6 +68,10 @@ impl Registry {
 }
 
 fn check(topology: &Topology, bandwidth: &Bandwidth) -> Result<(), RegistryError> {
+    let (count, limit) = (bandwidth.limits.len(), BANDWIDTH_LIMITS);
+    if count > limit {
+        return Err(PolicyError::Limits { count, limit }.into());
+    }
     let known: Vec<&str> = topology.all_regions().collect();
     for limit in &bandwidth.limits {
         let bytes_per_second = limit.bytes_per_second;

@@ -95,7 +95,7 @@ impl Registry {
 
     /// Waits until every other node that is up has applied what this node has applied now, and names those that did
     /// not say so within `deletes.fence_timeout_ms`.
-    async fn fence(&self) -> Result<Deleted, RegistryError> {
+    pub(crate) async fn fence(&self) -> Result<Deleted, RegistryError> {
         let index = *self.floors.consensus.applied().borrow();
         let deadline = Instant::now() + ms(self.config.deletes.fence_timeout_ms);
         let nodes = self.local().read(query::nodes)?;
@@ -112,7 +112,7 @@ impl Registry {
         }
         silent.sort();
         if !silent.is_empty() {
-            tracing::warn!(?silent, index, "nodes did not confirm a delete in time");
+            tracing::warn!(?silent, index, "nodes did not confirm a change in time");
         }
         Ok(Deleted { silent })
     }

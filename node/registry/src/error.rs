@@ -4,10 +4,12 @@ use crate::repos_check::{PolicyError, shown_prefix};
 use portolan_meta::id::NodeId;
 use portolan_meta::outcome::Refusal;
 use portolan_meta::policy::Prefix;
+use portolan_meta::row::AckPolicy;
 use portolan_meta::view::ViewError;
 use portolan_oci::manifest::ManifestError;
 use portolan_oci::{Digest, Reference, RepoName, Tag};
 use portolan_store::StoreError;
+use std::collections::BTreeMap;
 
 /// A client's body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +59,18 @@ pub enum RegistryError {
         /// The limit.
         limit: u64,
     },
-    /// More tags at once than the state machine takes.
+    /// More than the state machine takes of what a push has.
     #[error("more than {limit} {what}")]
     TooMany {
         /// Of what.
         what: String,
         /// How many are allowed.
+        limit: usize,
+    },
+    /// The image, with everything that belongs to it, is larger than is looked at as a whole.
+    #[error("the image has more than {limit} manifests and blobs, with what refers to it: name one of those below it")]
+    ImageTooLarge {
+        /// How many manifests and blobs an image may have.
         limit: usize,
     },
     /// No full node of the cluster is in that region.
@@ -194,8 +202,11 @@ pub enum RegistryError {
 pub struct PendingBlob {
     /// The blob.
     pub digest: Digest,
-    /// The names of the nodes that hold a durable copy.
-    pub durable_on: Vec<String>,
+    /// The names of the nodes that hold a durable copy which counts, by region: they answer, and policy wants copies in
+    /// their region.
+    pub durable_in: BTreeMap<String, Vec<String>>,
+    /// In how many regions it has to be durable, and how many copies each of them has to have.
+    pub needed: AckPolicy,
 }
 
 /// What a tag can be confused with is spelled out once.

@@ -64,17 +64,15 @@ impl ImageState {
     /// Reads it; `None` when the repository has no such manifest.
     ///
     /// # Errors
-    /// `TooMany`, `RegionUnknown`, `View`.
+    /// `ImageTooLarge`, `RegionUnknown`, `View`.
     pub(crate) fn read(
         view: &dyn View,
         repo: &RepoName,
         digest: &Digest,
         goal: &Goal,
     ) -> Result<Option<Self>, RegistryError> {
-        let contents = image::contents(view, repo, digest, IMAGE_OBJECTS)?.map_err(|error| RegistryError::TooMany {
-            what: "manifests and blobs in an image".to_owned(),
-            limit: error.limit,
-        })?;
+        let contents = image::contents(view, repo, digest, IMAGE_OBJECTS)?
+            .map_err(|error| RegistryError::ImageTooLarge { limit: error.limit })?;
         let Some(contents) = contents else { return Ok(None) };
         let topology = Topology::read(view)?;
         let policy = policies::effective(view, repo)?;

@@ -93,6 +93,7 @@ fn fault(error: &RegistryError) -> UploadFault {
         | E::ManifestInvalid(_)
         | E::ManifestTooLarge { .. }
         | E::TooMany { .. }
+        | E::ImageTooLarge { .. }
         | E::ChildrenUnknown(_)
         | E::RangeUnsatisfiable { .. }
         | E::ListedByIndex(_)

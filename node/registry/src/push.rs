@@ -6,11 +6,12 @@ use crate::propose::refused;
 use crate::registry::Registry;
 use bytes::Bytes;
 use portolan_meta::command::{Command, ManifestBytes, PutManifest};
-use portolan_meta::id::NodeId;
 use portolan_meta::limits::{MANIFEST_BYTES, MANIFEST_FACT_BYTES, MANIFEST_INLINE_BYTES, MANIFEST_PART_BYTES};
 use portolan_meta::outcome::{Outcome, Refusal};
+use portolan_meta::placement::{Topology, ack_policy};
 use portolan_meta::query;
-use portolan_meta::row::{Child, ChildKind};
+use portolan_meta::row::{BlobState, Child, ChildKind, NodeState};
+use portolan_meta::view::View;
 use portolan_oci::manifest::{self, ParsedManifest};
 use portolan_oci::{Digest, Reference, RepoName, Tag};
 use portolan_replication::SettleError;
@@ -112,9 +113,9 @@ impl Registry {
             };
             match self.floors.replication.settle(&repo, &pending, deadline).await {
                 Ok(()) if Instant::now() < deadline => {}
-                Ok(()) => return Err(RegistryError::AckPending(self.durability(&pending)?)),
+                Ok(()) => return Err(RegistryError::AckPending(self.durability(&repo, &pending)?)),
                 Err(SettleError::Pending(pending)) => {
-                    return Err(RegistryError::AckPending(self.durability(&pending)?));
+                    return Err(RegistryError::AckPending(self.durability(&repo, &pending)?));
                 }
                 Err(SettleError::Stopped) => return Err(RegistryError::Stopping),
                 Err(SettleError::View(error)) => return Err(RegistryError::View(error)),
@@ -122,23 +123,44 @@ impl Registry {
         }
     }
 
-    /// Where the blobs that keep a push waiting are durable, by node name.
-    fn durability(&self, pending: &[Digest]) -> Result<Vec<PendingBlob>, RegistryError> {
+    /// Where the blobs that keep a push of this node waiting are durable, and where they have to be. Copies count here as
+    /// they do for the apply, so that nobody looks at two copies and wonders what is missing.
+    fn durability(&self, repo: &RepoName, pending: &[Digest]) -> Result<Vec<PendingBlob>, RegistryError> {
         self.local().read(|view| {
-            let nodes = query::nodes(view)?;
-            let name = |id: NodeId| {
-                nodes.iter().find(|node| node.id == id).map_or_else(|| id.to_string(), |node| node.name.clone())
-            };
+            let topology = Topology::read(view)?;
+            let policy = topology.policies().of(repo);
+            let needed = ack_policy(&topology, &policy, self.node);
             pending
                 .iter()
                 .map(|digest| {
-                    let holders = query::locations(view, digest)?;
-                    let durable_on = holders.iter().map(|location| name(NodeId(location.store.0))).collect();
-                    Ok(PendingBlob { digest: *digest, durable_on })
+                    let mut durable_in = durable_nodes(view, &topology, digest)?;
+                    durable_in.retain(|region, _| policy.regions.want(region));
+                    Ok(PendingBlob { digest: *digest, durable_in, needed })
                 })
                 .collect()
         })
     }
+}
+
+/// The nodes of each region on which a blob is durable, by name.
+fn durable_nodes(
+    view: &dyn View,
+    topology: &Topology,
+    digest: &Digest,
+) -> Result<BTreeMap<String, Vec<String>>, RegistryError> {
+    let mut regions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let Some(row) = query::blob(view, digest)?.filter(|row| row.state == BlobState::Live) else { return Ok(regions) };
+    for copy in query::locations(view, digest)? {
+        let owner = topology.owner(copy.store).filter(|_| copy.generation == row.generation);
+        if let Some(owner) = owner.filter(|owner| matches!(owner.state, NodeState::Up | NodeState::Draining)) {
+            regions.entry(owner.region.clone()).or_default().push(owner.name.clone());
+        }
+    }
+    for names in regions.values_mut() {
+        names.sort();
+        names.dedup();
+    }
+    Ok(regions)
 }
 
 /// The parsed facts that the state machine works on; it never parses a manifest itself. Annotations that would make the

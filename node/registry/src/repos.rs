@@ -2,6 +2,7 @@
 
 use crate::clock::Stale;
 use crate::error::RegistryError;
+use crate::fresh::Confirmed;
 use crate::propose::refused;
 use crate::registry::Registry;
 use crate::repos_check::{Ground, PolicyError, check};
@@ -11,7 +12,8 @@ use portolan_meta::placement::Topology;
 use portolan_meta::policies::Policies;
 use portolan_meta::policy::{self, PartitionContract, PolicyRow, Prefix, Regions};
 use portolan_meta::query;
-use portolan_meta::row::{AckPolicy, NodeRow};
+use portolan_meta::row::{AckPolicy, NodeRow, NodeState};
+use portolan_meta::view::{View, ViewError};
 use portolan_oci::RepoName;
 use serde::{Deserialize, Serialize};
 
@@ -130,19 +132,19 @@ impl Registry {
     /// # Errors
     /// `NotConfirmed`.
     pub async fn repos(&self, n: Option<usize>, last: Option<&RepoName>) -> Result<ReposAnswer, RegistryError> {
-        let confirmed = self.confirmed(None).await?;
+        let Confirmed { view, stale, .. } = self.confirmed(None).await?;
         let most = self.config.limits.page_entries.max(1);
-        let limit = n.map_or(most, |n| n.min(most));
-        let report = confirmed.view.read(|view| {
-            let policies = Policies::read(view)?;
-            let mut names = query::catalog(view, last, limit + 1)?;
+        let (limit, last) = (n.map_or(most, |n| n.min(most)), last.cloned());
+        let read = move || {
+            let read = |view: &dyn View| Ok((Policies::read(view)?, query::catalog(view, last.as_ref(), limit + 1)?));
+            let (policies, mut names) = view.read(read)?;
             let more = limit > 0 && names.len() > limit;
             names.truncate(limit);
             let next = names.last().filter(|_| more).map(RepoName::to_string);
             let repositories = names.into_iter().map(|name| repo_report(&policies, name, true)).collect();
-            Ok::<_, RegistryError>(ReposReport { prefixes: prefixes(&policies, |_| true), repositories, next })
-        })?;
-        Ok(ReposAnswer { report, stale: confirmed.stale })
+            Ok::<_, ViewError>(ReposReport { prefixes: prefixes(&policies, |_| true), repositories, next })
+        };
+        Ok(ReposAnswer { report: self.readings.run(read).await??, stale })
     }
 
     /// What holds for one repository, which need not exist yet, and the prefixes that cover it.
@@ -150,15 +152,16 @@ impl Registry {
     /// # Errors
     /// `NotConfirmed`.
     pub async fn repo_settings(&self, name: &RepoName) -> Result<ReposAnswer, RegistryError> {
-        let confirmed = self.confirmed(None).await?;
-        let report = confirmed.view.read(|view| {
-            let policies = Policies::read(view)?;
-            let known = query::repo(view, name)?.is_some_and(|row| row.ever_held);
-            let covering = prefixes(&policies, |prefix| prefix.covers(name));
-            let repositories = vec![repo_report(&policies, name.clone(), known)];
-            Ok::<_, RegistryError>(ReposReport { prefixes: covering, repositories, next: None })
-        })?;
-        Ok(ReposAnswer { report, stale: confirmed.stale })
+        let Confirmed { view, stale, .. } = self.confirmed(None).await?;
+        let name = name.clone();
+        let read = move || {
+            let read = |view: &dyn View| Ok((Policies::read(view)?, query::repo(view, &name)?));
+            let (policies, row) = view.read(read)?;
+            let covering = prefixes(&policies, |prefix| prefix.covers(&name));
+            let repositories = vec![repo_report(&policies, name, row.is_some_and(|row| row.ever_held))];
+            Ok::<_, ViewError>(ReposReport { prefixes: covering, repositories, next: None })
+        };
+        Ok(ReposAnswer { report: self.readings.run(read).await??, stale })
     }
 
     /// What one prefix sets itself: one entry, or none. Never stale: it is what a change of some settings begins with.
@@ -166,13 +169,15 @@ impl Registry {
     /// # Errors
     /// `NotConfirmed`.
     pub async fn prefix_settings(&self, prefix: &Prefix) -> Result<ReposAnswer, RegistryError> {
-        let policies = self.linearizable().await?.read(|view| Policies::read(view))?;
+        let view = self.linearizable().await?;
+        let policies = self.readings.run(move || view.read(|view| Policies::read(view))).await??;
         let prefixes = prefixes(&policies, |found| found == prefix);
         let report = ReposReport { prefixes, repositories: Vec::new(), next: None };
         Ok(ReposAnswer { report, stale: None })
     }
 
-    /// Replaces the settings of a prefix; empty ones remove it.
+    /// Replaces the settings of a prefix; empty ones remove it. Returns once the other nodes go by them too: each judges
+    /// by its own state how fresh a read has to be. Those of which that is not known are named in the warnings.
     ///
     /// # Errors
     /// `Policy`, `NotConfirmed`, `NoQuorum`.
@@ -180,7 +185,7 @@ impl Registry {
         let row = PolicyRow::from(settings.clone());
         let view = self.linearizable().await?;
         let status = self.floors.consensus.status();
-        let (before, warnings) = view.read(|view| {
+        let (before, mut warnings) = view.read(|view| {
             let topology = Topology::read(view)?;
             let voters: Vec<NodeRow> =
                 query::nodes(view)?.into_iter().filter(|node| status.voters.contains(&node.id)).collect();
@@ -193,12 +198,28 @@ impl Registry {
             Outcome::Done => {
                 tracing::info!(%prefix, ?settings, "settings of repositories were changed");
                 let before = before.unwrap_or_default();
+                warnings.extend(self.behind().await?);
                 Ok(SettingsChange { prefix: prefix.clone(), before, settings, warnings })
             }
             Outcome::Refused(Refusal::Policy(reason)) => Err(PolicyError::Refused(reason).into()),
+            Outcome::Refused(Refusal::TooMany { limit, .. }) => Err(PolicyError::Prefixes { limit }.into()),
             Outcome::Refused(refusal) => Err(refused(refusal)),
             _ => Err(RegistryError::Outcome("SetPolicy")),
         }
+    }
+
+    /// Which nodes may go by older settings than this one: those that do not say in time that they have applied what it
+    /// has, and those that are down, which are not waited for and may serve their clients all the same.
+    async fn behind(&self) -> Result<Option<String>, RegistryError> {
+        let down = self.local().read(query::nodes)?.into_iter();
+        let down = down.filter(|node| matches!(node.state, NodeState::Down | NodeState::Out)).map(|node| node.name);
+        let mut names: Vec<String> = down.chain(self.fence().await?.silent).collect();
+        names.sort();
+        names.dedup();
+        Ok((!names.is_empty()).then(|| {
+            let names = names.join(", ");
+            format!("it is not known of {names} that the change has arrived: until then the older settings hold there")
+        }))
     }
 
     /// Removes the settings of a prefix, so that everything is inherited there.
@@ -256,6 +277,12 @@ impl From<AckPolicy> for Ack {
     }
 }
 
+impl From<Ack> for AckPolicy {
+    fn from(Ack { regions, copies }: Ack) -> Self {
+        Self { regions, copies }
+    }
+}
+
 impl From<policy::TagReads> for TagReads {
     fn from(reads: policy::TagReads) -> Self {
         match reads {
@@ -284,7 +311,6 @@ impl From<PolicyRow> for RepoSettings {
 impl From<RepoSettings> for PolicyRow {
     fn from(settings: RepoSettings) -> Self {
         let RepoSettings { regions, copies, ack, tag_reads, partition } = settings;
-        let ack = ack.map(|Ack { regions, copies }| AckPolicy { regions, copies });
-        Self { regions, copies, ack, tag_reads: tag_reads.map(Into::into), partition }
+        Self { regions, copies, ack: ack.map(AckPolicy::from), tag_reads: tag_reads.map(Into::into), partition }
     }
 }

@@ -28,16 +28,11 @@ pub enum PolicyError {
         /// How many are named.
         count: usize,
     },
-    /// More or fewer copies than can be made.
-    #[error(
-        "copies: {copies} are wanted in each region; 1 to {most} can be made: a copy lies on one full node, and no region \
-         has more than {most}"
-    )]
+    /// No copy, or more than are ever made.
+    #[error("copies: {copies} are wanted in each region; give 1 to {POLICY_COPIES}")]
     Copies {
         /// What is wanted.
         copies: u32,
-        /// The most full nodes of any region.
-        most: u32,
     },
     /// An ack that promises nothing.
     #[error("ack: {regions} regions with {copies} copies each would promise nothing; both must be 1 or more")]
@@ -102,6 +97,22 @@ pub enum PolicyError {
         /// What was asked for.
         bytes_per_second: u64,
     },
+    /// As many prefixes as may be have settings.
+    #[error(
+        "{limit} prefixes have settings, and no more may: remove those of another, or set them at a shorter prefix"
+    )]
+    Prefixes {
+        /// How many may be.
+        limit: usize,
+    },
+    /// More limits of bandwidth than may be.
+    #[error("limits: {count} are given; {limit} may be")]
+    Limits {
+        /// How many are given.
+        count: usize,
+        /// How many may be.
+        limit: usize,
+    },
     /// The state machine saw what was not seen here.
     #[error("{0}")]
     Refused(String),
@@ -125,17 +136,37 @@ pub(crate) struct Ground<'a> {
 }
 
 /// Judges the settings of a prefix, with those that it inherits and those that inherit from it. Gives what is worth a
-/// warning.
+/// warning. What stays as it was is not judged: the cluster may have changed since, and an operator in need must be able
+/// to change one thing without mending another first.
 ///
 /// # Errors
 /// The first thing that cannot be.
 pub(crate) fn check(ground: &Ground<'_>, prefix: &Prefix, row: &PolicyRow) -> Result<Vec<String>, PolicyError> {
-    alone(ground, row)?;
-    let after = ground.policies.with(prefix, row);
+    let before = ground.policies;
+    let own = before.iter().find(|(known, _)| *known == prefix).map(|(_, row)| row.clone()).unwrap_or_default();
+    alone(ground, &changed(own, row))?;
+    let after = before.with(prefix, row);
     for (below, _) in after.iter().filter(|(other, _)| prefix.contains(other)) {
-        together(ground, below, &after.below(below))?;
+        let (then, now) = (before.below(below), after.below(below));
+        if (then.ack, then.copies, &then.regions) != (now.ack, now.copies, &now.regions) {
+            together(ground, below, &now)?;
+        }
     }
     Ok(warnings(ground, &after.below(prefix), row))
+}
+
+/// The fields that are set anew.
+fn changed(before: PolicyRow, row: &PolicyRow) -> PolicyRow {
+    fn anew<T: Clone + PartialEq>(before: Option<T>, now: &Option<T>) -> Option<T> {
+        now.clone().filter(|_| *now != before)
+    }
+    PolicyRow {
+        regions: anew(before.regions, &row.regions),
+        copies: anew(before.copies, &row.copies),
+        ack: anew(before.ack, &row.ack),
+        tag_reads: anew(before.tag_reads, &row.tag_reads),
+        partition: anew(before.partition, &row.partition),
+    }
 }
 
 /// What a field has to be, whatever the others are.
@@ -150,10 +181,10 @@ fn alone(ground: &Ground<'_>, row: &PolicyRow) -> Result<(), PolicyError> {
             return Err(PolicyError::UnknownRegion { region: region.clone(), known });
         }
     }
-    let most = known.iter().map(|region| full_nodes(ground.topology, region)).max().unwrap_or(1);
-    let most = most.clamp(1, POLICY_COPIES);
-    if let Some(copies) = row.copies.filter(|copies| !(1..=most).contains(copies)) {
-        return Err(PolicyError::Copies { copies, most });
+    // More than a region has nodes for is only a warning: there are as many copies as it has nodes, and a node that is
+    // added gets its own.
+    if let Some(copies) = row.copies.filter(|copies| !(1..=POLICY_COPIES).contains(copies)) {
+        return Err(PolicyError::Copies { copies });
     }
     if let Some(ack) = row.ack {
         if ack.regions == 0 || ack.copies == 0 {

@@ -5,7 +5,7 @@ use crate::route::RouteError;
 use http_body_util::BodyExt;
 use portolan_auth::Denied;
 use portolan_oci::{ByteRange, ContentRange, Digest, ErrorBody, Reference, RepoName, Tag};
-use portolan_registry::{PendingBlob, PolicyError, RegistryError};
+use portolan_registry::{Ack, PendingBlob, PolicyError, RegistryError};
 
 /// A failure, its status, its code, and a header.
 type Case = (ApiError, u16, &'static str, Option<(&'static str, &'static str)>);
@@ -43,11 +43,16 @@ fn admin_cases() -> Vec<Case> {
         (policy(PolicyError::RegionCount { count: 0 }), 400, "POLICY_INVALID", None),
         (policy(PolicyError::AckOfNothing { regions: 0, copies: 1 }), 400, "POLICY_INVALID", None),
         (policy(PolicyError::Bound { ms: 0 }), 400, "POLICY_INVALID", None),
-        (policy(PolicyError::Copies { copies: 9, most: 2 }), 409, "POLICY_INVALID", None),
+        (policy(PolicyError::Copies { copies: 17 }), 400, "POLICY_INVALID", None),
         (policy(PolicyError::UnknownRegion { region: "x".into(), known: Vec::new() }), 409, "POLICY_INVALID", None),
         (ApiError::Query { key: "image", reason: "is missing".into() }, 400, "REQUEST_INVALID", None),
         (serde_json::from_str::<u8>("{").unwrap_err().into(), 400, "REQUEST_INVALID", None),
+        (policy(PolicyError::Prefixes { limit: 1 }), 409, "POLICY_INVALID", None),
+        (policy(PolicyError::Limits { count: 2, limit: 1 }), 400, "POLICY_INVALID", None),
+        (RegistryError::ImageTooLarge { limit: 1 }.into(), 400, "REQUEST_INVALID", None),
         (ApiError::BodyTooLong { limit: 1 }, 413, "REQUEST_INVALID", None),
+        (ApiError::BodyBroken("x".into()), 400, "REQUEST_INVALID", None),
+        (ApiError::BodySilent { idle_ms: 1 }, 408, "REQUEST_INVALID", None),
     ]
 }
 
@@ -125,7 +130,16 @@ async fn a_fault_shows_a_code_and_the_request_id_and_nothing_else() {
 
 #[tokio::test]
 async fn a_pending_push_says_what_is_durable_where() {
-    let pending = PendingBlob { digest: Digest::sha256_of(b"x"), durable_on: vec!["eu-1".into()] };
+    let durable_in =
+        [("eu".to_owned(), vec!["eu-1".to_owned(), "eu-2".to_owned()]), ("us".to_owned(), vec!["us-1".to_owned()])];
+    let needed = Ack { regions: 2, copies: 2 }.into();
+    let pending = PendingBlob { digest: Digest::sha256_of(b"x"), durable_in: durable_in.into(), needed };
     let (_, body, _) = ask(RegistryError::AckPending(vec![pending]).into()).await;
-    assert_eq!(body.errors[0].detail.as_ref().unwrap()["durable_on"], serde_json::json!(["eu-1"]));
+    let want = serde_json::json!({
+        "digest": Digest::sha256_of(b"x"),
+        "durable_on": ["eu-1", "eu-2", "us-1"],
+        "durable_in": {"eu": ["eu-1", "eu-2"], "us": ["us-1"]},
+        "needed": {"regions": 2, "copies": 2},
+    });
+    assert_eq!(body.errors[0].detail.as_ref().unwrap(), &want);
 }

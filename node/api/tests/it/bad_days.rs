@@ -5,6 +5,7 @@ use portolan_oci::Digest;
 use portolan_registry::Config;
 use portolan_registry::config::{Limits, Reads, Uploads};
 use portolan_registry::testing::{Cluster, PATIENCE, Setup};
+use serde_json::json;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -177,8 +178,50 @@ async fn a_push_waits_for_its_second_copy_and_without_it_says_what_is_durable_wh
     assert_eq!(header(&put, "Retry-After"), "5");
     let body = refused(put, 503, "ACK_PENDING").await;
     let detail = body.errors[0].detail.clone().unwrap();
-    assert_eq!(detail, serde_json::json!({"digest": Digest::sha256_of(&config), "durable_on": ["n1"]}));
+    let want = json!({
+        "digest": Digest::sha256_of(&config),
+        "durable_on": ["n1"],
+        "durable_in": {"r1": ["n1"]},
+        "needed": {"regions": 1, "copies": 2},
+    });
+    assert_eq!(detail, want);
     refused(client.get("/v2/a/manifests/u").await, 404, "MANIFEST_UNKNOWN").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_push_that_waits_is_told_of_the_copies_that_count_and_of_how_many_are_needed() {
+    let server = Server::with(Setup { nodes: 3, registry: impatient(), ..Setup::default() }).await;
+    let client = server.client(1);
+    let set = async |settings: serde_json::Value| {
+        let request = client.ask("PUT", "/api/v1/repos?prefix=a").bearer_auth("s3cret");
+        assert_eq!(request.body(settings.to_string()).send().await.unwrap().status(), 200, "{settings}");
+    };
+    server.cluster.floors(2).replication.shutdown().await;
+    set(json!({"regions": {"only": ["r1"]}})).await;
+    let (_, bytes) = client.push_image("a", "t", 1).await;
+    // A pull leaves copies in r3, where none are wanted.
+    for blob in [b"{\"seed\":1}".to_vec(), random(1, 3000)] {
+        let target = format!("/v2/a/blobs/{}", Digest::sha256_of(&blob));
+        assert_eq!(server.client(3).get(&target).await.bytes().await.unwrap(), blob);
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let report: serde_json::Value = client.get("/api/v1/replication?image=a:t").await.json().await.unwrap();
+        if report["regions"][2]["blobs"] == 2 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{report}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    set(json!({"regions": {"only": ["r1", "r2"]}, "ack": {"regions": 2, "copies": 1}})).await;
+    let body = refused(client.put_manifest("a", "u", IMAGE, bytes).await, 503, "ACK_PENDING").await;
+    assert_eq!(body.errors.len(), 2, "{body:?}");
+    for error in &body.errors {
+        let detail = error.detail.as_ref().unwrap();
+        assert_eq!((&detail["durable_on"], &detail["durable_in"]), (&json!(["n1"]), &json!({"r1": ["n1"]})));
+        assert_eq!(detail["needed"], json!({"regions": 2, "copies": 1}));
+    }
     server.stop().await;
 }
 

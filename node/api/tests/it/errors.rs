@@ -248,7 +248,7 @@ fn admin() -> Vec<Case> {
         put(E::RequestInvalid, 400, "/api/v1/repos?prefix=b", "{"),
         put(E::RequestInvalid, 400, "/api/v1/repos", "{}"),
         put(E::RequestInvalid, 400, "/api/v1/bandwidth", "{\"limits\": 1}"),
-        put(E::PolicyInvalid, 409, "/api/v1/repos?prefix=b", "{\"copies\": 9}"),
+        put(E::PolicyInvalid, 409, "/api/v1/repos?prefix=b", "{\"regions\": {\"only\": [\"mars\"]}}"),
         put(E::PolicyInvalid, 400, "/api/v1/repos?prefix=b", "{\"tag_reads\": {\"bounded_ms\": 0}}"),
         put(E::PolicyInvalid, 400, "/api/v1/bandwidth", "{\"limits\": [{\"bytes_per_second\": 0}]}"),
         put(E::NameInvalid, 400, "/api/v1/repos?prefix=B", "{}"),

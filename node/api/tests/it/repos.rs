@@ -1,9 +1,14 @@
 //! What is wanted for repositories: set, shown, inherited, refused.
 
+use crate::raw::{exchange, request};
 use crate::support::{Client, Server, header, refused};
-use portolan_registry::testing::Setup;
+use futures::{StreamExt, stream};
+use portolan_registry::Config;
+use portolan_registry::config::Uploads;
+use portolan_registry::testing::{PATIENCE, Setup};
 use reqwest::Response;
 use serde_json::{Value, json};
+use std::time::Instant;
 
 const ADMIN: &str = "s3cret";
 
@@ -118,7 +123,7 @@ async fn repositories_are_listed_page_by_page_with_what_holds_for_them() {
     let fail = || json!("fail");
     let want = [("a".to_owned(), Value::Null), ("b/c".to_owned(), fail()), ("b/d".to_owned(), fail())];
     assert_eq!(listed(&all), want);
-    assert_eq!(all["next"], Value::Null);
+    assert_eq!((&all["next"], &all["stale_ms"]), (&Value::Null, &Value::Null));
     let response = client.get("/api/v1/repos?n=2").await;
     let next = header(&response, "Link");
     assert_eq!(next, "</api/v1/repos?n=2&last=b/c>; rel=\"next\"");
@@ -157,8 +162,8 @@ async fn settings_that_cannot_be_are_refused_with_what_is_wrong_and_what_to_do()
         ("a", json!({"regions": {"only": ["r1", "mars"]}}), 409, "POLICY_INVALID", &["\"mars\"", "r1, r2, r3"]),
         ("a", json!({"regions": {"never_outside": []}}), 400, "POLICY_INVALID", &["0 are named", "\"all\""]),
         ("a", json!({"regions": {"only": many}}), 400, "POLICY_INVALID", &["65 are named"]),
-        ("a", json!({"copies": 0}), 409, "POLICY_INVALID", &["copies: 0", "1 to 1"]),
-        ("a", json!({"copies": 2}), 409, "POLICY_INVALID", &["copies: 2", "1 to 1", "full node"]),
+        ("a", json!({"copies": 0}), 400, "POLICY_INVALID", &["copies: 0", "1 to 16"]),
+        ("a", json!({"copies": 17}), 400, "POLICY_INVALID", &["copies: 17", "1 to 16"]),
         ("a", json!({"ack": {"regions": 0, "copies": 1}}), 400, "POLICY_INVALID", &["promise nothing"]),
         ("a", json!({"ack": {"regions": 1, "copies": 0}}), 400, "POLICY_INVALID", &["promise nothing"]),
         (
@@ -222,9 +227,12 @@ async fn a_promise_of_several_regions_needs_voters_in_several() {
     let body = refused(put(&client, "a", &wanted).await, 409, "POLICY_INVALID").await;
     let message = &body.errors[0].message;
     assert!(message.contains("3 of the 3 voters are in r1") && message.contains("three regions"), "{message}");
-    // Three nodes in one region can hold three copies, and not four.
-    set(&client, "a", json!({"copies": 3, "ack": {"regions": 1, "copies": 3}})).await;
-    refused(put(&client, "a", &json!({"copies": 4})).await, 409, "POLICY_INVALID").await;
+    // Three nodes in one region can hold three copies; a fourth waits for a node more.
+    let change = set(&client, "a", json!({"copies": 3, "ack": {"regions": 1, "copies": 3}})).await;
+    assert_eq!(change["warnings"], json!([]));
+    let change = set(&client, "a", json!({"copies": 4})).await;
+    let warning = "fewer than 4 full nodes in r1: as many copies as it has nodes there";
+    assert_eq!(change["warnings"], json!([warning]));
     server.stop().await;
 }
 
@@ -239,6 +247,88 @@ async fn without_a_leader_nothing_is_set_and_what_is_known_is_shown_as_stale() {
     assert!(header(&answer, "Warning").starts_with("299 ") && answer.headers().contains_key("Age"));
     let answer: Value = answer.json().await.unwrap();
     assert_eq!(answer["repositories"][0]["settings"]["regions"], json!({"only": ["r1"]}));
+    assert!(answer["stale_ms"].is_u64(), "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn more_prefixes_than_allowed_are_refused_as_settings_are() {
+    let server = Server::start().await;
+    let client = server.client(1);
+    let filled = (0..1024).map(|index| {
+        let client = client.clone();
+        async move { put(&client, &format!("p{index}"), &json!({"copies": 1})).await.status() }
+    });
+    let filled: Vec<_> = stream::iter(filled).buffer_unordered(64).collect().await;
+    assert!(filled.iter().all(|status| *status == 200), "{filled:?}");
+    let body = refused(put(&client, "more", &json!({"copies": 1})).await, 409, "POLICY_INVALID").await;
+    assert!(body.errors[0].message.contains("1024 prefixes"), "{body:?}");
+    // One of them can still be changed.
+    set(&client, "p7", json!({"copies": 2})).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_or_does_not_come_is_no_upload() {
+    let registry = Config { uploads: Uploads { idle_timeout_ms: 200, ..Uploads::default() }, ..Config::default() };
+    let server = Server::with(Setup { registry, ..Setup::default() }).await;
+    for target in ["/api/v1/repos?prefix=a", "/api/v1/bandwidth"] {
+        let headers = [("Authorization", "Bearer s3cret"), ("Content-Length", "100")];
+        let silent = exchange(server.ports(1).public, &request("PUT", target, &headers, b"{")).await.unwrap();
+        assert_eq!((silent.status, silent.code().as_str()), (408, "REQUEST_INVALID"), "{target}");
+        let headers = [("Authorization", "Bearer s3cret"), ("Transfer-Encoding", "chunked")];
+        let broken =
+            exchange(server.ports(1).public, &request("PUT", target, &headers, b"no length\r\n")).await.unwrap();
+        assert_eq!((broken.status, broken.code().as_str()), (400, "REQUEST_INVALID"), "{target}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_of_settings_waits_for_the_other_nodes_and_names_those_that_may_go_by_older_ones() {
+    let server = Server::with(three()).await;
+    let (first, third) = (server.client(1), server.client(3));
+    // So that the third node tells what it goes by itself, once one read was confirmed.
+    set(&third, "", json!({"tag_reads": {"bounded_ms": 3_600_000}})).await;
+    assert_eq!(third.get("/v2/_catalog").await.status(), 200);
+    for step in 0..20 {
+        let reads = if step % 2 == 0 { json!("linearizable") } else { json!({"bounded_ms": 3_600_000}) };
+        let change = set(&first, "a", json!({ "tag_reads": reads })).await;
+        assert_eq!(change["warnings"], json!([]), "step {step}");
+        let own = get(&third, "?name=a/b").await;
+        assert_eq!(own["repositories"][0]["settings"]["tag_reads"], reads, "step {step}");
+    }
+    server.cluster.cut(3);
+    let change = set(&first, "a", json!({"tag_reads": "linearizable"})).await;
+    let warnings = change["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{change}");
+    let said = warnings[0].as_str().unwrap();
+    assert!(said.contains("n3") && !said.contains("n2") && said.contains("older settings"), "{said}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn limits_of_bandwidth_are_never_shown_as_they_were() {
+    let server = Server::with(three()).await;
+    let (first, third) = (server.client(1), server.client(3));
+    // What concerns all repositories is read as the shortest prefix says.
+    set(&first, "", json!({"tag_reads": {"bounded_ms": 3_600_000}})).await;
+    assert_eq!(third.get("/v2/_catalog").await.status(), 200);
+    server.cluster.cut(3);
+    let limits = json!({"limits": [{"from": null, "to": null, "class": "pull", "bytes_per_second": 7}]});
+    let put = first.ask("PUT", "/api/v1/bandwidth").bearer_auth(ADMIN).body(limits.to_string());
+    assert_eq!(put.send().await.unwrap().status(), 200);
+    refused(third.get("/api/v1/bandwidth").await, 503, "UNAVAILABLE").await;
+    server.cluster.heal(3);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = third.get("/api/v1/bandwidth").await;
+        if answer.status() == 200 {
+            assert_eq!(answer.json::<Value>().await.unwrap(), limits);
+            break;
+        }
+        assert!(Instant::now() < deadline, "the node is not back");
+    }
     server.stop().await;
 }
 
@@ -260,6 +350,7 @@ async fn limits_of_bandwidth_are_replaced_as_a_whole_and_the_same_everywhere() {
         (json!([{"from": "mars", "bytes_per_second": 5}]), 409, "r1, r2, r3"),
         (json!([{"bytes_per_second": 0}]), 400, "leave the limit out"),
         (json!([{"bytes_per_second": 1_000_000_000_001_u64}]), 400, "1000000000001"),
+        (json!(vec![json!({"bytes_per_second": 1}); 257]), 400, "257 are given; 256 may be"),
     ] {
         let body = refused(put(limits.clone()).await, status, "POLICY_INVALID").await;
         assert!(body.errors[0].message.contains(says), "{limits}: {:?}", body.errors[0].message);

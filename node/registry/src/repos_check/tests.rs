@@ -2,7 +2,7 @@ use super::{Ground, PolicyError, check};
 use portolan_meta::id::{NodeId, StoreId};
 use portolan_meta::placement::Topology;
 use portolan_meta::policies::Policies;
-use portolan_meta::policy::{PolicyRow, Prefix, Regions, TagReads};
+use portolan_meta::policy::{PartitionContract, Policy, PolicyRow, Prefix, Regions, TagReads};
 use portolan_meta::row::{AckPolicy, NodeRow, NodeState, Role, StoreRow};
 
 fn node((id, region): (u64, &&str)) -> NodeRow {
@@ -31,11 +31,20 @@ fn ack(regions: u32, copies: u32) -> PolicyRow {
 
 /// Judges a change at `team`, in a cluster with a full node for each of `nodes`, of which the first `voters` vote.
 fn judge(nodes: &[&str], voters: usize, row: &PolicyRow) -> Result<Vec<String>, PolicyError> {
+    judge_after(&Policies::default(), nodes, voters, row)
+}
+
+/// The same where there are settings already.
+fn judge_after(
+    policies: &Policies,
+    nodes: &[&str],
+    voters: usize,
+    row: &PolicyRow,
+) -> Result<Vec<String>, PolicyError> {
     let rows: Vec<NodeRow> = (1..).zip(nodes).map(node).collect();
     let stores = rows.iter().map(|node| (StoreId(node.id.0), StoreRow::Disk { node: node.id, weight: 1 })).collect();
-    let policies = Policies::default();
     let topology = Topology::new(rows.clone(), stores);
-    let ground = Ground { topology: &topology, policies: &policies, voters: &rows[..voters] };
+    let ground = Ground { topology: &topology, policies, voters: &rows[..voters] };
     check(&ground, &Prefix::parse("team").unwrap(), row)
 }
 
@@ -74,8 +83,8 @@ fn what_it_cannot_keep_is_refused() {
     let cases = [
         (only(&["eu", "mars"]), unknown),
         (only(&[]), PolicyError::RegionCount { count: 0 }),
-        (copies(0), PolicyError::Copies { copies: 0, most: 2 }),
-        (copies(3), PolicyError::Copies { copies: 3, most: 2 }),
+        (copies(0), PolicyError::Copies { copies: 0 }),
+        (copies(17), PolicyError::Copies { copies: 17 }),
         (ack(0, 1), PolicyError::AckOfNothing { regions: 0, copies: 1 }),
         (ack(4, 1), PolicyError::AckRegions { prefix: team(), regions: 4, wanted: 3 }),
         (
@@ -93,6 +102,45 @@ fn what_it_cannot_keep_is_refused() {
         assert_eq!(judge(&SPREAD, 3, &row).unwrap_err(), want, "{row:?}");
     }
     assert!(judge(&SPREAD, 3, &bounded(3_600_000)).is_ok());
+}
+
+#[test]
+fn more_copies_than_any_region_has_nodes_are_taken_with_a_warning() {
+    let copies = |copies| PolicyRow { copies: Some(copies), ..PolicyRow::default() };
+    for wanted in [2, 16] {
+        let warnings = judge(&["eu", "us"], 1, &copies(wanted)).unwrap();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].starts_with(&format!("fewer than {wanted} full nodes in eu, us")), "{warnings:?}");
+    }
+    // The default may be written down wherever it holds.
+    let default = Policy::default();
+    let row = PolicyRow { regions: Some(default.regions), ..copies(default.copies) };
+    assert!(judge(&["eu"], 1, &row).is_ok());
+}
+
+#[test]
+fn what_stays_as_it_was_is_not_judged_anew() {
+    let team = Prefix::parse("team").unwrap();
+    let below = Prefix::parse("team/held").unwrap();
+    // Set while there were three regions with voters in each; one region is left.
+    let before = PolicyRow { ack: ack(3, 1).ack, ..only(&["eu", "us", "ap"]) };
+    let held = ack(2, 2);
+    let policies = Policies::default().with(&team, &before).with(&below, &held);
+    let judge = |row: &PolicyRow| judge_after(&policies, &["eu", "eu"], 1, row);
+    let unreachable = PolicyRow { partition: Some(PartitionContract::Fail), ..before.clone() };
+    assert!(judge(&unreachable).is_ok(), "{:?}", judge(&unreachable));
+    let reads = PolicyRow { tag_reads: Some(TagReads::Linearizable), ..before.clone() };
+    assert!(judge(&reads).is_ok(), "{:?}", judge(&reads));
+    // What is changed is judged, alone and with what stays.
+    let wrong = PolicyRow { tag_reads: Some(TagReads::Bounded { ms: 0 }), ..before.clone() };
+    assert_eq!(judge(&wrong).unwrap_err(), PolicyError::Bound { ms: 0 });
+    let other = PolicyRow { ack: before.ack, ..only(&["eu", "us"]) };
+    assert!(matches!(judge(&other).unwrap_err(), PolicyError::UnknownRegion { .. }));
+    let fewer = PolicyRow { ack: before.ack, ..only(&["eu"]) };
+    assert_eq!(judge(&fewer).unwrap_err(), PolicyError::AckRegions { prefix: team.clone(), regions: 3, wanted: 1 });
+    let one = PolicyRow { ack: ack(1, 1).ack, copies: Some(1), ..only(&["eu"]) };
+    let unmet = PolicyError::AckRegions { prefix: below, regions: 2, wanted: 1 };
+    assert_eq!(judge(&one).unwrap_err(), unmet, "what lies below would be left with it");
 }
 
 #[test]
