@@ -16,6 +16,9 @@ use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
+/// The largest window that HTTP/2 has.
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
+
 /// One peer's connections.
 pub(crate) struct Link {
     pub(crate) target: Arc<Target>,
@@ -26,6 +29,8 @@ pub(crate) struct Link {
     control: OnceLock<Channel>,
     bulk: Vec<Bulk>,
     next_bulk: AtomicUsize,
+    paced: Vec<OnceLock<Channel>>,
+    next_paced: AtomicUsize,
 }
 
 /// One of the connections for bulk data.
@@ -56,7 +61,9 @@ impl Drop for Stands {
 
 impl Link {
     pub(crate) fn new(target: Arc<Target>, connector: Arc<dyn Connector>, shared: Arc<Shared>) -> Self {
-        let bulk = (0..shared.config.bulk_connections.max(1)).map(|_| Bulk::default()).collect();
+        let count = shared.config.bulk_connections.max(1);
+        let bulk = (0..count).map(|_| Bulk::default()).collect();
+        let paced = (0..count).map(|_| OnceLock::new()).collect();
         Self {
             target,
             connector,
@@ -66,6 +73,8 @@ impl Link {
             control: OnceLock::new(),
             bulk,
             next_bulk: AtomicUsize::new(0),
+            paced,
+            next_paced: AtomicUsize::new(0),
         }
     }
 
@@ -76,6 +85,7 @@ impl Link {
             Lane::Control => (&self.control, None),
             Lane::Bulk => self.bulk(self.next_bulk.fetch_add(1, Ordering::Relaxed)),
             Lane::Pinned(number) => self.bulk(number),
+            Lane::Paced => (&self.paced[self.next_paced.fetch_add(1, Ordering::Relaxed) % self.paced.len()], None),
         };
         let make = || {
             let dialer = Dialer::new(&self.shared.config, lane, &self.target.address, &self.connector);
@@ -115,12 +125,15 @@ pub(crate) fn lazy_channel(config: &Config, lane: Lane, address: &str, connector
 
 fn channel(config: &Config, lane: Lane, dialer: Dialer) -> Channel {
     let keepalive = match lane {
-        Lane::Bulk | Lane::Pinned(_) => config.bulk_keepalive_timeout_ms,
+        Lane::Bulk | Lane::Pinned(_) | Lane::Paced => config.bulk_keepalive_timeout_ms,
         Lane::Raft | Lane::Heartbeat | Lane::Control => config.keepalive_timeout_ms,
     };
+    // What waits for slow readers is bounded by how many of them the floor above lets in, each with its stream's window:
+    // no number of them may take the window of the others.
+    let window = if lane == Lane::Paced { LARGEST_WINDOW } else { config.connection_window_bytes };
     let endpoint = Endpoint::from_static("http://peer")
         .initial_stream_window_size(config.stream_window_bytes)
-        .initial_connection_window_size(config.connection_window_bytes)
+        .initial_connection_window_size(window)
         .max_frame_size(frame_bytes(config))
         .http2_keep_alive_interval(config.keepalive_interval())
         .keep_alive_timeout(Duration::from_millis(keepalive))

@@ -35,6 +35,9 @@ pub enum Lane {
     Bulk,
     /// Blobs, over the one of those connections that has this number; counting goes round.
     Pinned(usize),
+    /// Blobs for readers as slow as clients are, over connections of their own, in turn: bytes that wait for such a reader
+    /// keep the connection's window, and whoever shares it would stand still.
+    Paced,
     /// Everything else.
     Control,
 }

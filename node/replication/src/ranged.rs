@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::future::join;
 use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
+use portolan_peer::Lane;
 use portolan_store::{CHUNK_BYTES, Chunk, ChunkReader};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -68,7 +69,10 @@ impl Ranges {
         let permits = permits.map_err(|_| OpenError::Busy("reads of ranges"))?;
         let banned = Arc::<Banned>::default();
         let mut reader = RangeReader {
-            tour: Tour::new(Arc::clone(&self.sources), digest, size, Arc::default()).direct().with_banned(&banned),
+            tour: Tour::new(Arc::clone(&self.sources), digest, size, Arc::default())
+                .direct()
+                .over(Lane::Paced)
+                .with_banned(&banned),
             banned,
             sources: Arc::clone(&self.sources),
             fetches: Arc::clone(&self.fetches),

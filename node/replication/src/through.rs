@@ -7,6 +7,7 @@ use crate::telemetry::Purpose;
 use bytes::Bytes;
 use portolan_meta::id::NodeId;
 use portolan_oci::{Digest, Hasher};
+use portolan_peer::Lane;
 use portolan_store::{CHUNK_BYTES, PartReader};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -43,7 +44,7 @@ impl Through {
             relay.serve();
         }
         Ok(ThroughReader {
-            tour: Tour::new(Arc::clone(&self.sources), digest, size, relay),
+            tour: Tour::new(Arc::clone(&self.sources), digest, size, relay).over(Lane::Paced),
             sources: Arc::clone(&self.sources),
             stop: self.stop.clone(),
             digest,

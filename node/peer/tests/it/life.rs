@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use portolan_meta::id::NodeId;
 use portolan_oci::Digest;
 use portolan_peer::{
-    Config, Connector, IdentityTable, Io, LocalIdentity, MemoryNetwork, PeerError, ProposeCall, ReadBlob,
+    Config, Connector, IdentityTable, Io, Lane, LocalIdentity, MemoryNetwork, PeerError, ProposeCall, ReadBlob,
 };
 use std::io;
 use std::pin::Pin;
@@ -175,16 +175,19 @@ async fn lanes_have_connections_of_their_own_and_bulk_has_several() {
     let digest = Digest::sha256_of(b"x");
     served.echo.blobs.lock().unwrap().insert(digest, "x".into());
     for _ in 0..2 {
-        peers.ping(TWO, SECOND).await.unwrap();
-    }
-    assert_eq!(connections(), 1);
-    for _ in 0..2 {
         peers.vote(TWO, "v".into(), SECOND).await.unwrap();
     }
-    assert_eq!(connections(), 2);
-    for _ in 0..8 {
-        peers.read_blob(TWO, ReadBlob { digest, offset: 0, limit: None, relay: false }).await.unwrap();
+    assert_eq!(connections(), 1);
+    let read = ReadBlob { digest, offset: 0, limit: None, relay: false };
+    for (lane, expected) in [(Lane::Pinned(6), 2), (Lane::Bulk, 5), (Lane::Paced, 9)] {
+        for _ in 0..8 {
+            peers.read_blob_over(TWO, lane, read.clone()).await.unwrap();
+        }
+        assert_eq!(connections(), expected, "{lane:?}");
     }
-    assert_eq!(connections(), 6);
+    for _ in 0..2 {
+        peers.ping(TWO, SECOND).await.unwrap();
+    }
+    assert_eq!(connections(), 10, "those for blobs stand already");
     served.stop().await;
 }

@@ -4,6 +4,7 @@
 mod calls;
 mod corrupt;
 mod identity;
+mod lanes;
 mod life;
 mod many;
 mod owner;
