@@ -2,8 +2,7 @@
 
 use crate::call::Call;
 use crate::errors::ApiError;
-use crate::headers;
-use crate::listing::{JSON, json};
+use crate::listing::marked;
 use axum::body::Body;
 use http::{Response, StatusCode};
 use portolan_registry::ImageRef;
@@ -20,9 +19,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 pub(crate) async fn status(call: Call) -> Result<Response<Body>, ApiError> {
     let image = image(&call)?;
     let answer = call.registry.image_status(&image).await?;
-    let mut response = json(&answer.report, JSON);
-    headers::stale(response.headers_mut(), answer.stale);
-    Ok(response)
+    Ok(marked(&answer.report, answer.stale))
 }
 
 /// `GET /api/v1/wait?image=REF[&regions=a,b][&timeout=60s]`: 200 once it is there, 408 when it is not in time; both tell
@@ -30,9 +27,9 @@ pub(crate) async fn status(call: Call) -> Result<Response<Body>, ApiError> {
 pub(crate) async fn wait(call: Call) -> Result<Response<Body>, ApiError> {
     let (image, regions, timeout) = (image(&call)?, regions(&call), timeout(&call)?);
     let _place = call.transfers.waits.take()?;
-    let report = call.registry.wait_for_image(&image, regions, Instant::now() + timeout).await?;
-    let mut response = json(&report, JSON);
-    if !report.done {
+    let answer = call.registry.wait_for_image(&image, regions, Instant::now() + timeout).await?;
+    let mut response = marked(&answer.report, answer.stale);
+    if !answer.report.done {
         *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
     }
     Ok(response)

@@ -9,6 +9,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use portolan_oci::media_type::OCI_INDEX;
 use portolan_oci::{Descriptor, Digest, Page, RepoName, Tag};
+use portolan_registry::Stale;
 use serde::Serialize;
 use std::fmt::Display;
 
@@ -100,11 +101,28 @@ fn next<T: Display>(more: bool, last: Option<&T>, path: &str, page: &Page) -> Op
     Some(format!("{path}?n={}&last={}", page.n.get(), encode(&last.to_string())))
 }
 
-fn finish(response: &mut Response<Body>, next: Option<String>, stale: Option<portolan_registry::Stale>) {
+fn finish(response: &mut Response<Body>, next: Option<String>, stale: Option<Stale>) {
     if let Some(next) = next {
         headers::next_page(response.headers_mut(), &next);
     }
     headers::stale(response.headers_mut(), stale);
+}
+
+/// A report with how old it may be: programs look for that in what they keep, and it stands in the headers as everywhere.
+#[derive(Serialize)]
+pub(crate) struct Marked<'a, T> {
+    #[serde(flatten)]
+    pub(crate) report: &'a T,
+    /// In milliseconds; `null` when a leader confirmed it.
+    pub(crate) stale_ms: Option<u64>,
+}
+
+/// A report that may be stale, as JSON.
+pub(crate) fn marked(report: &impl Serialize, stale: Option<Stale>) -> Response<Body> {
+    let stale_ms = stale.map(|stale| u64::try_from(stale.age.as_millis()).unwrap_or(u64::MAX));
+    let mut response = json(&Marked { report, stale_ms }, JSON);
+    headers::stale(response.headers_mut(), stale);
+    response
 }
 
 /// A JSON answer. Nothing that is answered here can fail to serialise: there are no maps with other keys than strings.

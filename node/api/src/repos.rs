@@ -4,7 +4,7 @@ use crate::call::Call;
 use crate::changes;
 use crate::errors::ApiError;
 use crate::headers;
-use crate::listing::{JSON, json, page};
+use crate::listing::{JSON, json, marked, page};
 use crate::query::encode;
 use crate::route::RouteError;
 use axum::body::Body;
@@ -23,12 +23,11 @@ pub(crate) async fn read(call: Call) -> Result<Response<Body>, ApiError> {
         (None, Some(prefix)) => call.registry.prefix_settings(&prefix).await?,
         (None, None) => call.registry.repos(Some(page.n.get()), last.as_ref()).await?,
     };
-    let mut response = json(&answer.report, JSON);
+    let mut response = marked(&answer.report, answer.stale);
     if let Some(next) = &answer.report.next {
         let n = call.query.get("n").map(|n| format!("n={}&", encode(n))).unwrap_or_default();
         headers::next_page(response.headers_mut(), &format!("/api/v1/repos?{n}last={}", encode(next)));
     }
-    headers::stale(response.headers_mut(), answer.stale);
     Ok(response)
 }
 

@@ -6,8 +6,8 @@ use crate::error::RegistryError;
 use crate::registry::Registry;
 use crate::telemetry;
 use portolan_consensus::{Freshness, ReadError, StateView};
-use portolan_meta::policies::Policies;
-use portolan_meta::policy::{PartitionContract, Policy, Prefix, TagReads};
+use portolan_meta::policies;
+use portolan_meta::policy::{PartitionContract, Policy, TagReads};
 use portolan_meta::query;
 use portolan_oci::RepoName;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -57,12 +57,27 @@ impl Registry {
             Ok(view) => Ok(Confirmed { view, stale: None, by_bound: false }),
             Err(RegistryError::NotConfirmed) if contract == PartitionContract::ServeStale => {
                 let view = self.local();
-                let age = self.age(&view)?;
-                telemetry::stale_answers().increment(1);
-                Ok(Confirmed { view, stale: Some(Stale { age }), by_bound: false })
+                let stale = Some(self.stale(&view)?);
+                Ok(Confirmed { view, stale, by_bound: false })
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether what this node knows is confirmed: for answers that are given either way, and marked.
+    pub(crate) async fn confirm(&self) -> Result<Option<Stale>, RegistryError> {
+        match self.linearizable().await {
+            Ok(_) => Ok(None),
+            Err(RegistryError::NotConfirmed) => Ok(Some(self.stale(&self.local())?)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The mark of an answer from a view that no leader confirmed.
+    fn stale(&self, view: &StateView) -> Result<Stale, RegistryError> {
+        let age = self.age(view)?;
+        telemetry::stale_answers().increment(1);
+        Ok(Stale { age })
     }
 
     /// Looks for what a tag or a list of a repository names, as fresh as its policy demands. "Unknown" is said of no other
@@ -92,8 +107,10 @@ impl Registry {
 
     /// What holds for reads of a repository. What concerns all of them is asked as the shortest prefix says.
     fn read_policy(&self, repo: Option<&RepoName>) -> Result<Policy, RegistryError> {
-        let policies = self.local().read(|view| Policies::read(view))?;
-        Ok(repo.map_or_else(|| policies.below(&Prefix::default()), |repo| policies.of(repo)))
+        Ok(self.local().read(|view| match repo {
+            Some(repo) => policies::effective(view, repo),
+            None => policies::for_all(view),
+        })?)
     }
 
     /// How old the state may be: counted from its last confirmation, or, when this start of the node has seen none,

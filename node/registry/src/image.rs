@@ -67,7 +67,7 @@ pub struct ImageRegion {
     pub sources: Vec<String>,
 }
 
-/// An image's report, and whether its tag was confirmed.
+/// An image's report, and whether it was confirmed.
 #[derive(Clone, Debug)]
 pub struct ImageAnswer {
     /// The report.
@@ -80,10 +80,10 @@ impl Registry {
     /// Where an image is now.
     ///
     /// # Errors
-    /// `RepoUnknown`, `ManifestUnknown`, `NotConfirmed`, `TooMany`.
+    /// `RepoUnknown`, `ManifestUnknown`, `NotConfirmed`, `ImageTooLarge`.
     pub async fn image_status(&self, image: &ImageRef) -> Result<ImageAnswer, RegistryError> {
         let (digest, stale) = match &image.reference {
-            Reference::Digest(digest) => (self.known_digest(image, *digest).await?, None),
+            Reference::Digest(_) => self.known_digest(image).await?,
             Reference::Tag(_) => {
                 self.find(&image.repo, |view| resolve(view, image), |view| unknown(view, image)).await?
             }
@@ -92,24 +92,28 @@ impl Registry {
         Ok(ImageAnswer { report: self.image_report(image, digest, &state).await, stale })
     }
 
-    /// The manifest that an image means, confirmed by the leader unless its digest says it.
-    pub(crate) async fn image_digest(&self, image: &ImageRef) -> Result<Digest, RegistryError> {
+    /// The manifest that an image means. Of a tag only the leader says that; of a digest it is told whether the leader
+    /// confirmed what this node knows of it.
+    pub(crate) async fn image_digest(&self, image: &ImageRef) -> Result<(Digest, Option<Stale>), RegistryError> {
         match &image.reference {
-            Reference::Digest(digest) => self.known_digest(image, *digest).await,
+            Reference::Digest(_) => self.known_digest(image).await,
             Reference::Tag(_) => {
                 let view = self.linearizable().await?;
-                resolve(&view, image)?.ok_or_else(|| unknown(&view, image))
+                let digest = resolve(&view, image)?.ok_or_else(|| unknown(&view, image))?;
+                Ok((digest, None))
             }
         }
     }
 
-    /// A digest never goes stale; only "unknown" needs the leader's word.
-    async fn known_digest(&self, image: &ImageRef, digest: Digest) -> Result<Digest, RegistryError> {
-        if resolve(&self.local(), image)?.is_some() {
-            return Ok(digest);
+    /// A digest never goes stale. Where its blobs are does, and so does that it is unknown.
+    async fn known_digest(&self, image: &ImageRef) -> Result<(Digest, Option<Stale>), RegistryError> {
+        let stale = self.confirm().await?;
+        let view = self.local();
+        match resolve(&view, image)? {
+            Some(digest) => Ok((digest, stale)),
+            None if stale.is_some() => Err(RegistryError::NotConfirmed),
+            None => Err(unknown(&view, image)),
         }
-        let view = self.linearizable().await?;
-        resolve(&view, image)?.ok_or_else(|| unknown(&view, image))
     }
 
     /// Reads where everything of an image is.
@@ -120,13 +124,8 @@ impl Registry {
         goal: &Goal,
     ) -> Result<ImageState, RegistryError> {
         let (view, repo, goal) = (self.local(), image.repo.clone(), goal.clone());
-        let read = tokio::task::spawn_blocking(move || view.read(|view| ImageState::read(view, &repo, &digest, &goal)));
-        let state = match read.await {
-            Ok(state) => state?,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => return Err(RegistryError::Stopping),
-        };
-        state.ok_or_else(|| RegistryError::manifest_unknown(&image.repo, Reference::Digest(digest)))
+        let read = self.readings.run(move || view.read(|view| ImageState::read(view, &repo, &digest, &goal)));
+        read.await??.ok_or_else(|| RegistryError::manifest_unknown(&image.repo, Reference::Digest(digest)))
     }
 
     /// What is to be told of it, with what the nodes that fetch say.

@@ -1,7 +1,7 @@
 //! Waits until an image is durable where somebody needs it. Nothing is polled: applied changes wake it.
 
 use crate::error::RegistryError;
-use crate::image::ImageReport;
+use crate::image::ImageAnswer;
 use crate::image_ref::ImageRef;
 use crate::image_state::{Goal, ImageState};
 use crate::registry::Registry;
@@ -24,25 +24,27 @@ enum Woken {
 impl Registry {
     /// Waits until an image, with everything that belongs to it, is durable in each of `regions` (without any: in every
     /// region that policy wants), or until the deadline: then the report's `done` is false. A tag means what it meant
-    /// at the beginning, by the leader's word; what is attached to the image meanwhile is waited for too.
+    /// at the beginning, by the leader's word; what is attached to the image meanwhile is waited for too. The answer is
+    /// marked when no leader confirmed, in the end, what this node knows.
     ///
     /// # Errors
     /// `RepoUnknown`, `ManifestUnknown`, `RegionUnknown`, `NotWanted` (policy wants nothing there, so that nothing would
-    /// bring it), `NotConfirmed`, `TooMany`, `Stopping`.
+    /// bring it), `NotConfirmed`, `ImageTooLarge`, `Stopping`.
     pub async fn wait_for_image(
         &self,
         image: &ImageRef,
         regions: BTreeSet<String>,
         deadline: Instant,
-    ) -> Result<ImageReport, RegistryError> {
-        let digest = self.image_digest(image).await?;
+    ) -> Result<ImageAnswer, RegistryError> {
+        let (digest, mut stale) = self.image_digest(image).await?;
         let goal = if regions.is_empty() { Goal::Policy } else { Goal::Regions(regions) };
         // Before the first look, so that nothing is applied unseen in between.
         let mut changes = self.floors.consensus.changes();
+        let mut late = false;
         loop {
             let state = self.image_state(image, digest, &goal).await?;
-            if state.is_done() {
-                return Ok(self.image_report(image, digest, &state).await);
+            if late || state.is_done() {
+                return Ok(ImageAnswer { report: self.image_report(image, digest, &state).await, stale });
             }
             wanted_there(image, &state)?;
             let woken = tokio::select! {
@@ -50,10 +52,8 @@ impl Registry {
                 () = self.left.cancelled() => return Err(RegistryError::Stopping),
                 () = self.stop.cancelled() => return Err(RegistryError::Stopping),
             };
-            if matches!(woken, Woken::Late) {
-                let state = self.image_state(image, digest, &goal).await?;
-                return Ok(self.image_report(image, digest, &state).await);
-            }
+            late = matches!(woken, Woken::Late);
+            stale = self.confirm().await?;
         }
     }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use super::DESCRIPTION;
+use crate::listing::Marked;
 use crate::route;
 use http::Method;
 use portolan_auth::{Action, AdminResource};
@@ -11,6 +12,7 @@ use portolan_registry::{
     LoadReport, NodeReport, OrderReport, PrefixReport, RateLimit, RegionLinkReport, RegionRpo, RepoReport,
     RepoSettings, ReposReport, RpoReport, SettingsChange, SettingsFrom,
 };
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -194,6 +196,11 @@ fn image(full: bool) -> ImageReport {
     }
 }
 
+/// A report as it is told: with how old it may be.
+fn marked(report: &impl Serialize, stale: bool) -> Value {
+    serde_json::to_value(Marked { report, stale_ms: stale.then_some(1) }).unwrap()
+}
+
 fn rpo(full: bool) -> RpoReport {
     let region = RegionRpo {
         region: "eu".to_owned(),
@@ -234,10 +241,10 @@ fn every_answer_is_described_field_by_field() {
     };
     for full in [true, false] {
         let answers = [
-            ("Repos", serde_json::to_value(repos(full, false)).unwrap()),
-            ("Repos", serde_json::to_value(repos(full, true)).unwrap()),
+            ("Repos", marked(&repos(full, false), full)),
+            ("Repos", marked(&repos(full, true), full)),
             ("SettingsChange", serde_json::to_value(change(full)).unwrap()),
-            ("Image", serde_json::to_value(image(full)).unwrap()),
+            ("Image", marked(&image(full), full)),
             ("Rpo", serde_json::to_value(rpo(full)).unwrap()),
             ("Bandwidth", serde_json::to_value(bandwidth(full)).unwrap()),
         ];
@@ -245,7 +252,7 @@ fn every_answer_is_described_field_by_field() {
             assert_eq!(differences_from(&root, schema, &answer), [""; 0], "{answer}");
         }
     }
-    let mut answer = serde_json::to_value(repos(true, false)).unwrap();
+    let mut answer = marked(&repos(true, false), true);
     answer["prefixes"][0]["settings"]["regions"] = json!({"everywhere": []});
     assert_eq!(differences_from(&root, "Repos", &answer).len(), 2, "one too many and one too few");
 }

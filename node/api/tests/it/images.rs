@@ -227,12 +227,28 @@ async fn the_status_of_an_image_tells_every_region_what_it_has() {
         (&json!(0), &report["bytes"], &json!(false))
     );
     assert_eq!((&there["eta_ms"], &there["sources"]), (&Value::Null, &json!([])), "its node cannot be asked");
-    assert_eq!(status(&client, &format!("app@{digest}")).await["digest"], json!(digest));
-    // Without a majority the state is old, and says so.
+    let by_digest = status(&client, &format!("app@{digest}")).await;
+    assert_eq!(by_digest["digest"], json!(digest));
+    assert_eq!((&report["stale_ms"], &by_digest["stale_ms"]), (&Value::Null, &Value::Null));
+    // Without a majority the state is old, and says so: of a digest too, since where its blobs are may change.
     server.cluster.cut(1);
-    let old = client.get("/api/v1/replication?image=app:v1").await;
-    assert!(header(&old, "Warning").starts_with("299 "), "{:?}", old.headers());
+    for (target, status) in [
+        ("replication?image=app:v1".to_owned(), 200),
+        (format!("replication?image=app@{digest}"), 200),
+        (format!("wait?image=app@{digest}&regions=r1&timeout=20s"), 200),
+        (format!("wait?image=app@{digest}&regions=r3&timeout=100ms"), 408),
+    ] {
+        let old = client.get(&format!("/api/v1/{target}")).await;
+        assert_eq!(old.status().as_u16(), status, "{target}");
+        assert!(header(&old, "Warning").starts_with("299 "), "{target}: {:?}", old.headers());
+        let age: u64 = header(&old, "Age").parse().unwrap();
+        let report: Value = old.json().await.unwrap();
+        let stale_ms = report["stale_ms"].as_u64().unwrap_or_else(|| panic!("{target}: {report}"));
+        assert_eq!(stale_ms / 1000, age, "{target}");
+    }
     refused(client.get("/api/v1/wait?image=app:v1").await, 503, "UNAVAILABLE").await;
+    let unknown = format!("/api/v1/replication?image=app@{}", Digest::sha256_of(b"?"));
+    refused(client.get(&unknown).await, 503, "UNAVAILABLE").await;
     server.stop().await;
 }
 
