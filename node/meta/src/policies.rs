@@ -81,18 +81,44 @@ impl Policies {
     }
 }
 
-/// What holds for a repository.
+/// What holds for a repository: the settings of the prefixes that cover it are read, however many others there are.
 ///
 /// # Errors
 /// What the view fails with, or [`ViewError::Corrupt`].
 pub fn effective(view: &dyn View, name: &RepoName) -> Result<Policy, ViewError> {
-    Ok(Policies::read(view)?.of(name))
+    let text = name.as_str();
+    let ends = text.match_indices('/').map(|(end, _)| end).chain([text.len()]);
+    // Whole components of a name are a prefix.
+    let longer = ends.filter_map(|end| Prefix::parse(&text[..end]).ok());
+    Ok(of_prefixes(view, [Prefix::default()].into_iter().chain(longer).collect())?.of(name))
+}
+
+/// What holds for what no longer prefix covers.
+///
+/// # Errors
+/// What the view fails with, or [`ViewError::Corrupt`].
+pub fn for_all(view: &dyn View) -> Result<Policy, ViewError> {
+    Ok(of_prefixes(view, vec![Prefix::default()])?.below(&Prefix::default()))
+}
+
+/// What some prefixes set, in lexical order.
+fn of_prefixes(view: &dyn View, prefixes: Vec<Prefix>) -> Result<Policies, ViewError> {
+    let keys: Vec<Vec<u8>> = prefixes.iter().map(key::policy).collect();
+    let mut found = Vec::new();
+    for ((prefix, key), value) in prefixes.into_iter().zip(&keys).zip(view.multi_get(Family::Repos, &keys)?) {
+        if let Some(value) = value {
+            found.push((prefix, decode(Family::Repos, key, &value)?));
+        }
+    }
+    Ok(Policies(found))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
-    use super::{Policies, Policy, PolicyRow, Prefix};
+    use super::{Family, Policies, Policy, PolicyRow, Prefix, effective, for_all, key};
+    use crate::codec::encode;
+    use crate::memory::MemoryState;
     use crate::policy::{PartitionContract, TagReads};
     use crate::row::AckPolicy;
 
@@ -112,5 +138,21 @@ mod tests {
         let team = Policy { copies: 1, ack: Some(ack), ..root };
         assert_eq!(of("team/test"), team);
         assert_eq!(of("team/prod/app"), Policy { tag_reads: TagReads::Bounded { ms: 5 }, ..team });
+    }
+
+    #[test]
+    fn the_prefixes_of_one_name_say_what_all_settings_together_say() {
+        let mut state = MemoryState::new();
+        for (copies, prefix) in (1..).zip(["", "a", "a-b", "a.b/c", "a/b", "a/b/c/d", "a/bc", "b"]) {
+            let row = PolicyRow { copies: Some(copies), ..PolicyRow::default() };
+            state.put(Family::Repos, key::policy(&Prefix::parse(prefix).unwrap()), encode(&row));
+        }
+        for name in ["a", "a/b", "a/b/c", "a/b/c/d", "a/b/c/d/e", "a/bc", "a/bd", "a-b/x", "a.b", "a.b/c/d", "b/a", "c"]
+        {
+            let name = name.parse().unwrap();
+            assert_eq!(effective(&state, &name).unwrap(), Policies::read(&state).unwrap().of(&name), "{name}");
+        }
+        assert_eq!(for_all(&state).unwrap(), Policy { copies: 1, ..Policy::default() });
+        assert_eq!(for_all(&MemoryState::new()).unwrap(), Policy::default());
     }
 }

@@ -5,7 +5,6 @@ use crate::config::{Config, ms};
 use crate::readings::{Readings, Shared};
 use crate::registry::{Floors, Registry};
 use crate::sessions::Sessions;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,9 +27,8 @@ impl Registry {
             rpo: Shared::default(),
             tasks,
             stop: CancellationToken::new(),
-            leaving: AtomicBool::new(false),
-            unreadable: Mutex::default(),
             left: CancellationToken::new(),
+            unreadable: Mutex::default(),
             workers: Mutex::default(),
             config,
         });
@@ -44,7 +42,6 @@ impl Registry {
 
     /// Says that the node is about to stop: it is not ready from here on, while it still serves whatever comes.
     pub fn leave(&self) {
-        self.leaving.store(true, Ordering::Release);
         self.left.cancel();
     }
 

@@ -6,7 +6,6 @@ use crate::registry::Registry;
 use portolan_meta::query;
 use portolan_meta::row::NodeRow;
 use serde::Serialize;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
@@ -40,7 +39,7 @@ impl Registry {
     /// The state could not be read.
     pub fn pull_readiness(&self) -> Result<Readiness, RegistryError> {
         let mut reasons = Vec::new();
-        if self.leaving.load(Ordering::Acquire) || self.stop.is_cancelled() {
+        if self.left.is_cancelled() || self.stop.is_cancelled() {
             reasons.push("the node is stopping".to_owned());
         }
         reasons.extend(self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).clone());

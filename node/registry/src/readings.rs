@@ -1,5 +1,6 @@
 //! Readings of the state that take long: off the async threads, and only so many at once.
 
+use crate::disk::outcome;
 use crate::error::RegistryError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,11 +31,7 @@ impl Readings {
             let _place = place;
             read()
         });
-        match reading.await {
-            Ok(read) => Ok(read),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(RegistryError::Stopping),
-        }
+        outcome(reading).await
     }
 }
 

@@ -11,7 +11,6 @@ use portolan_meta::id::NodeId;
 use portolan_peer::Peers;
 use portolan_replication::Replication;
 use portolan_store::Blobs;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::task::JoinHandle;
@@ -47,12 +46,11 @@ pub struct Registry {
     /// Writers of uploads: they outlive a request whose client went away, to keep the bytes that arrived.
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
-    /// Set before the ports close, so that whoever watches the readiness goes elsewhere in time.
-    pub(crate) leaving: AtomicBool,
+    /// Cancelled before the ports close, so that whoever watches the readiness goes elsewhere in time, and who waits for
+    /// something for long is told to ask another node.
+    pub(crate) left: CancellationToken,
     /// Why the disk cannot be read, when it could not at the last look.
     pub(crate) unreadable: Mutex<Option<String>>,
-    /// Cancelled with it: who waits for something for long is told to ask another node.
-    pub(crate) left: CancellationToken,
     /// The sweep of uploads, and the count of the load.
     pub(crate) workers: Mutex<Vec<JoinHandle<()>>>,
 }

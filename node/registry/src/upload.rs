@@ -3,7 +3,7 @@
 //! Whatever writes runs as a task of the registry rather than inside the request: a request whose client goes away is
 //! dropped at any await, and neither the bytes that arrived nor the outcome of an announcement may be lost with it.
 
-use crate::disk::blocking;
+use crate::disk::{blocking, outcome};
 use crate::error::RegistryError;
 use crate::pour::{Chunk, Poured, UploadBody, check};
 use crate::propose::refused;
@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use portolan_meta::command::Command;
 use portolan_meta::id::NodeId;
 use portolan_meta::outcome::{Outcome, Refusal};
-use portolan_meta::placement::Topology;
+use portolan_meta::policies;
 use portolan_meta::query;
 use portolan_meta::row::{NodeRow, NodeState, Role};
 use portolan_oci::{Algorithm, Digest, RepoName};
@@ -92,16 +92,17 @@ impl Registry {
     /// Where a repository's bytes may be stored, nodes that are well first and the nearest of them before all, when they
     /// must not be stored here: not even those of an upload that is under way.
     fn stores_elsewhere(&self, repo: &RepoName) -> Result<Option<Vec<NodeId>>, RegistryError> {
-        let topology = self.local().read(|view| Topology::read(view))?;
-        let regions = topology.policies().of(repo).regions;
-        let region = topology.node(self.node).map_or("", |node| node.region.as_str());
-        if regions.allow(region) {
+        let view = self.local();
+        let regions = view.read(|view| policies::effective(view, repo))?.regions;
+        let own = view.read(|view| query::node(view, self.node))?;
+        if regions.allow(own.as_ref().map_or("", |node| node.region.as_str())) {
             return Ok(None);
         }
         let takes =
-            |node: &&NodeRow| node.role == Role::Full && node.state == NodeState::Up && regions.allow(&node.region);
+            |node: &NodeRow| node.role == Role::Full && node.state == NodeState::Up && regions.allow(&node.region);
         let rtt = |node: NodeId| self.floors.peers.health(node).and_then(|health| health.rtt).unwrap_or(Duration::MAX);
-        let mut nodes: Vec<NodeId> = topology.nodes().filter(takes).map(|node| node.id).collect();
+        let nodes = view.read(query::nodes)?.into_iter();
+        let mut nodes: Vec<NodeId> = nodes.filter(takes).map(|node| node.id).collect();
         nodes.sort_by_key(|node| (self.floors.replication.health(*node) != PeerHealth::Well, rtt(*node)));
         Ok(Some(nodes))
     }
@@ -281,11 +282,7 @@ impl Registry {
         if self.stop.is_cancelled() {
             return Err(RegistryError::Stopping);
         }
-        match self.tasks.spawn(work.in_current_span()).await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(RegistryError::Stopping),
-        }
+        outcome(self.tasks.spawn(work.in_current_span())).await?
     }
 
     fn session(&self, repo: &RepoName, id: UploadId) -> Result<Arc<Session>, RegistryError> {
