@@ -8,7 +8,8 @@ use portolan_chaos_tests::{Result, wait};
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{ChildStdout, Command};
 
 /// How long one run of the program may take.
 const WITHIN: Duration = Duration::from_secs(90);
@@ -38,9 +39,21 @@ impl Ran {
     }
 }
 
-async fn portolan(arguments: &[&str]) -> Result<Ran> {
+/// The program, with nothing of the environment that would change what it does.
+fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
-    command.args(arguments).env_remove("PORTOLAN_SERVER").stdin(Stdio::null()).kill_on_drop(true);
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    for variable in ["PORTOLAN_SERVER", "PORTOLAN_ADMIN_TOKEN_FILE", "PORTOLAN_NODE_DATA_DIR"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+async fn portolan(arguments: &[&str]) -> Result<Ran> {
+    ran(program(arguments)).await
+}
+
+async fn ran(mut command: Command) -> Result<Ran> {
     let output = tokio::time::timeout(WITHIN, command.output()).await??;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) })
@@ -129,7 +142,8 @@ async fn settings_that_cannot_be_are_refused_in_words_and_with_a_code() -> Resul
     let mut cluster = Cluster::start(Options::default()).await?;
     for (arguments, code, says) in [
         (&["a", "--regions", "eu-west,mars"][..], 1, "there are ap-south, eu-west, us-east"),
-        (&["a", "--copies", "2"], 1, "no region has more than 1"),
+        (&["a", "--copies", "0"], 1, "give 1 to"),
+        (&["a", "--ack-regions", "1", "--ack-copies", "3"], 1, "raise copies"),
         (&["a", "--ack-regions", "4", "--ack-copies", "1"], 1, "lower ack.regions"),
         (&["a", "--ack-regions", "2"], 2, "belong together"),
         (&["a"], 2, "nothing is to be set"),
@@ -148,6 +162,80 @@ async fn settings_that_cannot_be_are_refused_in_words_and_with_a_code() -> Resul
     }
     let all = at(&cluster, EU, &["repo", "ls", "--json"]).await?.json()?;
     assert_eq!(all["prefixes"], json!([]));
+    // What a region lacks nodes for may come with them.
+    let said = set(&cluster, EU, &["b", "--copies", "2"]).await?.done()?;
+    assert!(said.contains("warning: fewer than 2 full nodes in ap-south, eu-west, us-east"), "{said}");
+    let nothing = set(&cluster, EU, &["a", "--inherit", "copies", "--json"]).await?.json()?;
+    assert_eq!((&nothing["prefix"], &nothing["before"]["copies"]), (&json!("a"), &Value::Null), "{nothing}");
+    cluster.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_lies_on_the_machine_goes_to_its_own_node_only() -> Result<()> {
+    let mut cluster = Cluster::start(Options::default()).await?;
+    let server = cluster.nodes()[EU].registry.clone();
+    for (node, code, says) in [(US, Some(1), "its folder is another node's"), (EU, Some(0), "")] {
+        let mut command = program(&["repo", "set", "a", "--copies", "1", "--server", &server]);
+        command.env("PORTOLAN_NODE_DATA_DIR", &cluster.nodes()[node].data);
+        let ran = ran(command).await?;
+        assert!(ran.code == code && ran.err.contains(says), "{:?} {}", ran.code, ran.err);
+    }
+    cluster.stop().await?;
+    Ok(())
+}
+
+/// What a watch tells until one that is wanted, or until it ends.
+async fn pictures(lines: &mut Lines<BufReader<ChildStdout>>, wanted: usize) -> Result<Vec<Value>> {
+    let mut told = Vec::new();
+    while told.len() < wanted
+        && let Some(line) = tokio::time::timeout(WITHIN, lines.next_line()).await??
+    {
+        told.push(serde_json::from_str(&line)?);
+    }
+    Ok(told)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_region_shows_while_it_is_cut_off_is_marked_and_ends_no_watch() -> Result<()> {
+    let mut cluster = Cluster::start(Options::default()).await?;
+    let image = Image::seeded(6, &[200_000]);
+    cluster.registry(EU).push("cut/app", "v1", &image).await?;
+    at(&cluster, US, &["image", "wait", "cut/app:v1", "--timeout", "60s"]).await?.done()?;
+    let fresh = at(&cluster, US, &["repo", "show", "cut/app"]).await?.done()?;
+    assert!(!fresh.contains("warning"), "{fresh}");
+    for away in [EU, AP] {
+        cluster.kill(away).await?;
+    }
+    let by_digest = format!("cut/app@{}", image.manifest.digest);
+    for arguments in [
+        &["image", "status", "cut/app:v1"][..],
+        &["image", "status", &by_digest],
+        &["repo", "show", "cut/app"],
+        &["repo", "ls"],
+    ] {
+        let text = at(&cluster, US, arguments).await?.done()?;
+        assert!(text.contains("warning:") && text.contains("out of date (confirmed "), "{arguments:?}: {text}");
+        let json = at(&cluster, US, &[arguments, &["--json"]].concat()).await?.json()?;
+        assert!(json["stale_ms"].is_u64(), "{arguments:?}: {json}");
+    }
+    let late = at(&cluster, US, &["image", "wait", &by_digest, "--timeout", "2s"]).await?;
+    assert!(late.code == Some(1) && late.err.contains("no leader has confirmed it"), "{:?} {}", late.code, late.err);
+
+    let server = cluster.nodes()[US].registry.clone();
+    let mut command = program(&["image", "status", "cut/app:v1", "--watch", "--json", "--server", &server]);
+    let mut watch = command.stdout(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(watch.stdout.take().ok_or("no output")?).lines();
+    for picture in pictures(&mut lines, 3).await? {
+        assert!(picture["done"] == true && picture["stale_ms"].is_u64(), "{picture}");
+    }
+    for away in [EU, AP] {
+        cluster.restart(away)?;
+    }
+    let rest = pictures(&mut lines, usize::MAX).await?;
+    let last = rest.last().ok_or("the watch ended while its region was cut off")?;
+    assert_eq!((&last["done"], last.get("stale_ms")), (&json!(true), Some(&Value::Null)), "{rest:?}");
+    assert_eq!(watch.wait().await?.code(), Some(0));
     cluster.stop().await?;
     Ok(())
 }
@@ -213,11 +301,18 @@ async fn a_ci_job_waits_until_the_image_and_its_signature_are_where_they_run() -
     let lines = portolan(&["image", "status", &reference, "--watch"]).await?.done()?;
     assert!(lines.contains("ap-south: 5 of 5 blobs") && lines.contains("everywhere"), "{lines}");
 
+    // A name that begins like a host is a repository's before it is a registry's.
+    registry.push("ghcr.io/ci/app", "v1", &Image::seeded(7, &[1_000])).await?;
+    for (name, want) in [("ghcr.io/ci/app:v1", "ghcr.io/ci/app"), ("quay.io/ci/app:v1", "ci/app")] {
+        let report = at(&cluster, EU, &["image", "status", name, "--json"]).await?.json()?;
+        assert_eq!(report["repository"], want, "{name}: {report}");
+    }
     for (arguments, code, says) in [
         (&["image", "wait", "ci/app:v2"][..], 1, "MANIFEST_UNKNOWN"),
         (&["image", "status", "ci/none"], 1, "NAME_UNKNOWN"),
         (&["image", "wait", "ci/app:v1", "--regions", "mars"], 1, "there are ap-south, eu-west, us-east"),
         (&["image", "status", "CI/app"], 2, "names no image"),
+        (&["image", "wait", "ci/app:v1", "--regions", ""], 2, "names of regions"),
     ] {
         let ran = at(&cluster, EU, arguments).await?;
         assert!(ran.code == Some(code) && ran.err.contains(says), "{arguments:?}: {:?} {}", ran.code, ran.err);
