@@ -195,6 +195,7 @@ pub fn prefetch_keys(proposal: &Proposal) -> Vec<(Family, Vec<u8>)> {
         Command::AddLocations { store, found } => {
             keys.push((Family::Stores, key::store(*store)));
             keys.extend(found.iter().map(|copy| (Family::Blobs, key::blob(&copy.digest))));
+            keys.extend(found.iter().map(|copy| (Family::Reclaim, key::reclaim(*store, copy.file))));
         }
         Command::DropLocation { digest, store, file, .. } => {
             keys.push((Family::Stores, key::store(*store)));

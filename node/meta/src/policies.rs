@@ -73,12 +73,6 @@ impl Policies {
         rows.sort_by(|(one, _), (other, _)| one.cmp(other));
         Self(rows)
     }
-
-    /// The most copies per region that any repository may want.
-    pub(crate) fn most_copies(&self) -> u32 {
-        let set = self.0.iter().filter_map(|(_, row)| row.copies);
-        set.chain([Policy::default().copies]).max().unwrap_or(1)
-    }
 }
 
 /// What holds for a repository: the settings of the prefixes that cover it are read, however many others there are.

@@ -362,14 +362,25 @@ pub(crate) fn repo_after(
     prefix: &[u8],
     after: Option<RepoId>,
 ) -> Result<Option<RepoId>, ViewError> {
+    Ok(repos_after(view, family, prefix, after, 1)?.first().copied())
+}
+
+/// The repositories after another one in so many rows whose key goes on with a repository: one for each row.
+pub(crate) fn repos_after(
+    view: &dyn View,
+    family: Family,
+    prefix: &[u8],
+    after: Option<RepoId>,
+    limit: usize,
+) -> Result<Vec<RepoId>, ViewError> {
     // No key goes on behind its repository with so high a byte.
     let last = after.map(|RepoId(id)| [prefix, &id.to_be_bytes(), &[u8::MAX]].concat());
-    let rows = view.scan(family, prefix, last.as_deref(), 1)?;
-    let Some((key, _)) = rows.first() else { return Ok(None) };
-    match key::split_number(&key[prefix.len()..]) {
-        Some((id, _)) => Ok(Some(RepoId(id))),
+    let rows = view.scan(family, prefix, last.as_deref(), limit)?;
+    let repo = |key: &[u8]| match key::split_number(&key[prefix.len()..]) {
+        Some((id, _)) => Ok(RepoId(id)),
         None => Err(corrupt(family, key, "it names no repository")),
-    }
+    };
+    rows.iter().map(|(key, _)| repo(key)).collect()
 }
 
 /// Whether an unexpired pin of the repository keeps the blob.

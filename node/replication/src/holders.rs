@@ -258,8 +258,8 @@ fn known(
 
     let is_well = |node: &NodeRow| answers(node) && (node.id == me || !offer(node).sick);
     let held_nearby = others().any(|node| node.region == my_region && holds(node) && is_well(node));
-    let wanted = placement::wanted(view, topology, digest)?;
-    if !held_nearby && !locations.is_empty() && wanted.may_store(my_region) {
+    let may_store = placement::may_store(view, topology, digest, my_region)?;
+    if !held_nearby && !locations.is_empty() && may_store {
         // One node of the region crosses the WAN, the region's other nodes read through it; when it sickens, the next
         // best takes over.
         let crosses = topology.elect(digest, my_region, |node| is_well(node) && !failed.contains(&node.id));
@@ -272,7 +272,7 @@ fn known(
         generation: blob.generation,
         recorded: !locations.is_empty(),
         candidates,
-        keeps: wanted.may_store(my_region) && topology.node(me).is_some_and(|node| node.role == Role::Full),
+        keeps: may_store && topology.node(me).is_some_and(|node| node.role == Role::Full),
     }))
 }
 

@@ -7,7 +7,7 @@ use crate::id::{FileId, StoreId};
 use crate::key;
 use crate::limits;
 use crate::outcome::{Outcome, Refusal};
-use crate::placement::{Topology, is_surplus, wanted};
+use crate::placement::{Topology, is_surplus, may_store};
 use crate::query;
 use crate::row::{BlobState, ReclaimRow};
 use crate::view::ViewError;
@@ -30,13 +30,8 @@ pub(super) fn add(tx: &mut Tx<'_>, store: StoreId, found: &[FoundCopy]) -> Resul
         let blob = query::blob(tx.view(), &copy.digest)?;
         let current = blob.is_some_and(|row| row.state == BlobState::Live && row.generation == copy.generation);
         let held = query::copy_in(tx.view(), &copy.digest, store)?;
-        // Without policies every region may store everything, and need not be asked blob by blob.
-        let free = held.is_none() && !tx.given_up(store, copy.file)? && {
-            topology.policies().is_empty() || {
-                let wanted = wanted(tx.view(), &topology, &copy.digest)?;
-                !wanted.copies.is_empty() && wanted.may_store(region)
-            }
-        };
+        let free =
+            held.is_none() && !tx.given_up(store, copy.file)? && may_store(tx.view(), &topology, &copy.digest, region)?;
         if current && free {
             tx.add_location(&copy.digest, store, copy.file, copy.generation);
         }

@@ -12,6 +12,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod union;
 mod voters;
 mod wanted;
 
@@ -19,4 +20,4 @@ pub use ack::{ack_policy, default_ack, durability, durable};
 pub use standing::{Standing, is_surplus, standing};
 pub use topology::{DISK_WEIGHT, Topology};
 pub use voters::voters;
-pub use wanted::{Wanted, targets, wanted};
+pub use wanted::{Wanted, may_store, targets, wanted};

@@ -2,13 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use super::{Topology, ack_policy, default_ack, voters};
-use crate::id::{NodeId, StoreId};
-use crate::policy::{COPIES_PER_REGION, Policy, Regions};
-use crate::row::{AckPolicy, NodeRow, NodeState, Role, StoreRow};
+use super::{Topology, ack_policy, default_ack, may_store, voters, wanted};
+use crate::codec::encode;
+use crate::family::Family;
+use crate::id::{NodeId, RepoId, StoreId};
+use crate::key;
+use crate::memory::MemoryState;
+use crate::policy::{COPIES_PER_REGION, Policy, PolicyRow, Prefix, Regions};
+use crate::row::{AckPolicy, ChildKind, NodeRow, NodeState, Role, StoreRow};
+use crate::view::{Row, View, ViewError};
+use bytes::Bytes;
 use portolan_oci::Digest;
 use proptest::prelude::{Just, Strategy};
 use proptest::{prop_assert, prop_assert_eq, proptest};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 fn node(id: u64, region: &str) -> NodeRow {
@@ -225,5 +232,98 @@ fn voters_are_odd_in_number_and_spread() {
             .map(|(votes, region)| if votes { region.to_ascii_uppercase() } else { region })
             .collect();
         assert_eq!(marked, votes);
+    }
+}
+
+/// Counts the scans of a state.
+struct Counting {
+    state: MemoryState,
+    scans: Cell<usize>,
+}
+
+impl View for Counting {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        self.state.get(family, key)
+    }
+
+    fn scan(&self, family: Family, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, ViewError> {
+        self.scans.set(self.scans.get() + 1);
+        self.state.scan(family, prefix, after, limit)
+    }
+}
+
+/// Repositories of these names show a blob: every third by a pin, the others by edges of three manifests each.
+fn shown_in(names: &[String], digest: &Digest, policies: &[(&str, Regions)]) -> Counting {
+    let mut state = MemoryState::new();
+    for node in [node(1, "ap"), node(2, "eu"), node(3, "us")] {
+        state.put(Family::Stores, key::store(StoreId(node.id.0)), encode(&disk(node.id.0, 100).1));
+        state.put(Family::Nodes, key::node(node.id), encode(&node));
+    }
+    for (id, name) in (1..).zip(names) {
+        state.put(Family::Repos, key::repo_by_id(RepoId(id)), name.as_bytes().to_vec());
+        if id % 3 == 0 {
+            state.put(Family::Pins, key::pin(digest, RepoId(id)), Vec::new());
+        } else {
+            for parent in digests(3) {
+                state.put(Family::Edges, key::edge(ChildKind::Blob, digest, RepoId(id), &parent), Vec::new());
+            }
+        }
+    }
+    for (prefix, regions) in policies {
+        let row = PolicyRow { regions: Some(regions.clone()), ..PolicyRow::default() };
+        state.put(Family::Repos, key::policy(&Prefix::parse(prefix).unwrap()), encode(&row));
+    }
+    Counting { state, scans: Cell::new(0) }
+}
+
+/// What it is, which repository is the odd one, the policies, who shall hold the blob, and where it may be stored.
+type Case = (&'static str, usize, Vec<(&'static str, Regions)>, &'static [u64], &'static [&'static str]);
+
+#[test]
+fn every_repository_that_shows_a_blob_has_its_say_and_none_is_asked_in_vain() {
+    let digest = Digest::sha256_of(b"base layer");
+    let only = |region: &str| Regions::Only([region.to_owned()].into());
+    let never = |region: &str| Regions::NeverOutside([region.to_owned()].into());
+    // 1,000 repositories, of which one wants something else.
+    let names = |odd: usize| -> Vec<String> {
+        (0..1_000).map(|at| if at == odd { "odd/app".to_owned() } else { format!("team/app-{at}") }).collect()
+    };
+    let cases: [Case; 6] = [
+        ("no policy", 0, vec![], &[1, 2, 3], &["ap", "eu", "us"]),
+        ("one for all", 0, vec![("", only("eu"))], &[2], &["ap", "eu", "us"]),
+        ("the first, by an edge", 0, vec![("", never("eu")), ("odd", never("us"))], &[2, 3], &["eu", "us"]),
+        ("in the middle, by an edge", 600, vec![("team", never("eu")), ("odd", never("us"))], &[2, 3], &["eu", "us"]),
+        ("the last, by an edge", 999, vec![("", only("eu")), ("odd", only("us"))], &[2, 3], &["ap", "eu", "us"]),
+        ("near the end, by a pin", 998, vec![("", never("eu")), ("odd", never("us"))], &[2, 3], &["eu", "us"]),
+    ];
+    for (case, odd, policies, stores, regions) in cases {
+        let view = shown_in(&names(odd), &digest, &policies);
+        let topology = Topology::read(&view).unwrap();
+        view.scans.set(0);
+        let found = wanted(&view, &topology, &digest).unwrap();
+        let mut targets: Vec<u64> = found.targets.iter().map(|store| store.0).collect();
+        targets.sort_unstable();
+        assert_eq!(targets, stores, "{case}");
+        // Three rows for each repository, 64 at a time; where the first say the most, no more are read.
+        let scans = view.scans.get();
+        assert!(scans <= if policies.len() < 2 || odd == 0 { 2 } else { 45 }, "{case}: {scans} scans");
+        for region in ["ap", "eu", "us"] {
+            let allowed = may_store(&view, &topology, &digest, region).unwrap();
+            assert_eq!(allowed, regions.contains(&region), "{case}: {region}");
+            assert_eq!(allowed, found.may_store(region), "{case}: {region}");
+        }
+    }
+}
+
+#[test]
+fn a_blob_that_nobody_shows_is_wanted_nowhere_and_barred_where_some_policy_confines() {
+    let digest = Digest::sha256_of(b"orphan");
+    for (regions, allowed) in
+        [(Regions::Only(["eu".to_owned()].into()), true), (Regions::NeverOutside(["eu".to_owned()].into()), false)]
+    {
+        let view = shown_in(&[], &digest, &[("team", regions)]);
+        let topology = Topology::read(&view).unwrap();
+        assert!(wanted(&view, &topology, &digest).unwrap().targets.is_empty());
+        assert_eq!(may_store(&view, &topology, &digest, "eu").unwrap(), allowed);
     }
 }

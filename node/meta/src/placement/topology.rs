@@ -1,13 +1,16 @@
 //! Nodes, stores and policies at one moment: what placement is computed from.
 
 use super::rendezvous;
-use crate::id::{NodeId, StoreId};
+use super::union::Union;
+use crate::id::{NodeId, RepoId, StoreId};
 use crate::policies::Policies;
+use crate::policy::{Policy, Regions};
 use crate::query;
 use crate::row::{NodeRow, NodeState, Role, StoreRow};
 use crate::view::{View, ViewError};
 use portolan_oci::Digest;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The weight of a node's disk: all are equal until they say their size.
 pub const DISK_WEIGHT: u32 = 100;
@@ -20,7 +23,36 @@ pub struct Topology {
     stores: BTreeMap<StoreId, StoreRow>,
     /// The stores that may be targets, with their weights, by region.
     candidates: BTreeMap<String, Vec<(StoreId, u32)>>,
+    /// The regions that have a full node, in lexical order.
+    all_regions: Vec<String>,
+    remembered: Remembered,
 }
+
+/// What follows from the rest, and is computed when it is first asked for.
+#[derive(Debug, Default)]
+struct Remembered {
+    /// What all policies that a repository may have want together.
+    most: OnceLock<Union>,
+    /// What holds for a repository. One that is gone has no name, and nothing that its blobs could be found by.
+    policies: Mutex<HashMap<RepoId, Arc<Policy>>>,
+}
+
+/// How many repositories' policies are remembered.
+const REMEMBERED_REPOS: usize = 10_000;
+
+impl Clone for Remembered {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Remembered {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Remembered {}
 
 impl Topology {
     /// Reads it.
@@ -43,7 +75,10 @@ impl Topology {
                 candidates.entry(node.region.clone()).or_default().push((id, *weight));
             }
         }
-        Self { policies: Policies::default(), nodes, stores, candidates }
+        let regions = nodes.values().filter(|node| node.role == Role::Full).map(|node| node.region.clone());
+        let all_regions = regions.collect::<BTreeSet<_>>().into_iter().collect();
+        let (policies, remembered) = (Policies::default(), Remembered::default());
+        Self { policies, nodes, stores, candidates, all_regions, remembered }
     }
 
     /// A node's row.
@@ -72,8 +107,42 @@ impl Topology {
 
     /// The regions that have a full node, in lexical order, also when none of them counts at the moment.
     pub fn all_regions(&self) -> impl Iterator<Item = &str> {
-        let regions = self.nodes.values().filter(|node| node.role == Role::Full).map(|node| node.region.as_str());
-        regions.collect::<BTreeSet<_>>().into_iter()
+        self.all_regions.iter().map(String::as_str)
+    }
+
+    /// [`Topology::all_regions`].
+    pub(super) fn region_names(&self) -> &[String] {
+        &self.all_regions
+    }
+
+    /// What holds for a repository.
+    ///
+    /// # Errors
+    /// What the view fails with, or [`ViewError::Corrupt`].
+    pub(super) fn policy_of(&self, view: &dyn View, repo: RepoId) -> Result<Arc<Policy>, ViewError> {
+        let remembered = || self.remembered.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = remembered().get(&repo) {
+            return Ok(Arc::clone(known));
+        }
+        // Without policies the name says nothing.
+        let name = if self.policies.is_empty() { None } else { query::repo_name(view, repo)? };
+        let policy = Arc::new(name.map_or_else(Policy::default, |name| self.policies.of(&name)));
+        let mut policies = remembered();
+        if policies.len() < REMEMBERED_REPOS {
+            policies.insert(repo, Arc::clone(&policy));
+        }
+        Ok(policy)
+    }
+
+    /// What all policies want together that a repository may have: no blob is wanted in more places.
+    pub(super) fn most(&self) -> &Union {
+        self.remembered.most.get_or_init(|| Union::of_all(&self.policies, &self.all_regions))
+    }
+
+    /// Whether any policy forbids copies somewhere.
+    pub(super) fn confines(&self) -> bool {
+        let confines = |regions: &Regions| matches!(regions, Regions::NeverOutside(_));
+        self.policies.iter().any(|(_, row)| row.regions.as_ref().is_some_and(confines))
     }
 
     /// The stores of a region that may be targets, with their weights.
