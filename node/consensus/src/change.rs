@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub enum Change {
     /// The rows or the locations of these blobs changed.
     Blobs(Arc<[Digest]>),
-    /// A node's row changed: targets may have moved.
+    /// A node or a policy changed: what is wanted where may be another.
     Topology,
     /// The whole state was replaced by a snapshot.
     Reset,

@@ -18,12 +18,12 @@ pub const COPIES_PER_REGION: u32 = 2;
 pub struct Prefix(String);
 
 impl Prefix {
-    /// The prefix of that text; a `/` at its end is forgiven.
+    /// The prefix of that text; a `/` at its end is forgiven, but alone it is no way to say everything.
     ///
     /// # Errors
     /// When it is neither empty nor the beginning of a repository name.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let text = text.strip_suffix('/').unwrap_or(text);
+        let text = if text.len() > 1 { text.strip_suffix('/').unwrap_or(text) } else { text };
         if text.is_empty() {
             return Ok(Self::default());
         }
