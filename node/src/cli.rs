@@ -360,17 +360,7 @@ fn partition(text: &str) -> Result<PartitionContract, String> {
 
 /// A time: a whole number with `ms`, `s`, `m` or `h`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "give a whole number with ms, s, m or h".to_owned();
-    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
-    let unit_ms = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(wrong()),
-    };
-    Ok(Duration::from_millis(number.saturating_mul(unit_ms)))
+    portolan_api::duration(text).ok_or_else(|| "give a whole number with ms, s, m or h".to_owned())
 }
 
 /// The shortest and the longest pause between two questions.

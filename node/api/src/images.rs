@@ -58,8 +58,9 @@ fn timeout(call: &Call) -> Result<Duration, ApiError> {
     }
 }
 
-/// A whole number with `ms`, `s`, `m` or `h`.
-fn duration(text: &str) -> Option<Duration> {
+/// A time as people write it: a whole number with `ms`, `s`, `m` or `h`. The command line takes the same.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
     let number: u64 = text[..digits].parse().ok()?;
     let unit_ms = match &text[digits..] {

@@ -47,5 +47,6 @@ mod stall;
 mod uploads;
 
 pub use dispatch::{PublicApi, public_router};
+pub use images::duration;
 pub use ops::{OpsApi, ops_router};
 pub use serve::{ServeLimits, serve, tcp_incoming};

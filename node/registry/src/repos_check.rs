@@ -144,7 +144,7 @@ pub(crate) struct Ground<'a> {
 pub(crate) fn check(ground: &Ground<'_>, prefix: &Prefix, row: &PolicyRow) -> Result<Vec<String>, PolicyError> {
     let before = ground.policies;
     let own = before.iter().find(|(known, _)| *known == prefix).map(|(_, row)| row.clone()).unwrap_or_default();
-    alone(ground, &changed(own, row))?;
+    alone(ground, &changed(&own, row))?;
     let after = before.with(prefix, row);
     for (below, _) in after.iter().filter(|(other, _)| prefix.contains(other)) {
         let (then, now) = (before.below(below), after.below(below));
@@ -156,16 +156,16 @@ pub(crate) fn check(ground: &Ground<'_>, prefix: &Prefix, row: &PolicyRow) -> Re
 }
 
 /// The fields that are set anew.
-fn changed(before: PolicyRow, row: &PolicyRow) -> PolicyRow {
-    fn anew<T: Clone + PartialEq>(before: Option<T>, now: &Option<T>) -> Option<T> {
-        now.clone().filter(|_| *now != before)
+fn changed(before: &PolicyRow, row: &PolicyRow) -> PolicyRow {
+    fn anew<T: Clone + PartialEq>(before: &Option<T>, now: &Option<T>) -> Option<T> {
+        now.clone().filter(|_| now != before)
     }
     PolicyRow {
-        regions: anew(before.regions, &row.regions),
-        copies: anew(before.copies, &row.copies),
-        ack: anew(before.ack, &row.ack),
-        tag_reads: anew(before.tag_reads, &row.tag_reads),
-        partition: anew(before.partition, &row.partition),
+        regions: anew(&before.regions, &row.regions),
+        copies: anew(&before.copies, &row.copies),
+        ack: anew(&before.ack, &row.ack),
+        tag_reads: anew(&before.tag_reads, &row.tag_reads),
+        partition: anew(&before.partition, &row.partition),
     }
 }
 

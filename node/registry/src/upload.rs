@@ -215,7 +215,7 @@ impl Registry {
                 Err(_) => match self.upload_cancel(&repo, id).await {
                     Ok(()) | Err(RegistryError::UploadUnknown(_)) => {}
                     Err(error) => {
-                        tracing::warn!(session = %id, %error, "a failed upload stays at its owner for a while")
+                        tracing::warn!(session = %id, %error, "a failed upload stays at its owner for a while");
                     }
                 },
             }
