@@ -187,6 +187,8 @@ async fn settings_that_cannot_be_are_refused_with_what_is_wrong_and_what_to_do()
         ("a", json!({"tag_reads": {"bounded_ms": 3_600_001}}), 400, "POLICY_INVALID", &["3600001 ms"]),
         ("A", json!({}), 400, "NAME_INVALID", &["\"A\"", "upper-case"]),
         ("a//b", json!({}), 400, "NAME_INVALID", &["empty component"]),
+        // Nobody means all repositories by that.
+        ("/", json!({"copies": 1}), 400, "NAME_INVALID", &["empty component"]),
         ("a", json!({"region": "all"}), 400, "REQUEST_INVALID", &["unknown field `region`"]),
         ("a", json!({"regions": "some"}), 400, "REQUEST_INVALID", &["some"]),
         ("a", json!({"partition": "guess"}), 400, "REQUEST_INVALID", &["guess", "serve-stale"]),
