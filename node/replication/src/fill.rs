@@ -255,7 +255,13 @@ impl Crew<'_> {
             let read = self.read_segment(hand, &mut claim, &mut next, (&mut tour, &mut ahead)).await;
             if let Err(leave) = read {
                 self.give_back(&claim);
-                next.iter().for_each(|next| self.give_back(next));
+                if let Some(mut next) = next {
+                    // What is on its way is not asked for twice.
+                    let is_coming = matches!(leave, Leave::Ended(TourEnd::Lost { .. })) && ahead.is_connected();
+                    if !is_coming || self.read(hand, &mut ahead, &mut next, u64::MAX).await.is_err() {
+                        self.give_back(&next);
+                    }
+                }
                 return leave;
             }
             tour.finish();
