@@ -355,8 +355,7 @@ impl ChunkedPart {
         if actual != *expected {
             return Err(StoreError::DigestMismatch { expected: *expected, actual: Box::new(actual) });
         }
-        self.sync_data()?;
-        install(&self.home, expected, &sums, || ())
+        install(&self.home, &self.growth.file, expected, &sums, || ())
     }
 
     /// [`ChunkedPart::seal`] on the blocking pool.

@@ -7,11 +7,14 @@ use super::sums::Sums;
 use crate::error::StoreError;
 use crate::files;
 use portolan_oci::Digest;
+use std::fs::File;
+use std::sync::atomic::Ordering;
 
-/// Makes a blob of a part's file whose bytes are durable and have this digest: its sidecar, whole and durable, then
-/// its name, then its folder. `renamed` is called once the file is no part any more.
+/// Makes a blob of a part's file `data` whose bytes have this digest: they and its sidecar, whole and durable, then its
+/// name, then its folder. `renamed` is called once the file is no part any more.
 pub(super) fn install(
     home: &Home,
+    data: &File,
     digest: &Digest,
     sums: &Sums,
     renamed: impl FnOnce(),
@@ -19,12 +22,21 @@ pub(super) fn install(
     let layout = &home.shared.layout;
     let file = layout::fresh_file_id();
     let folder = layout.durable_folder(digest)?;
-    let sidecar = layout.sums(digest, file);
-    if let Err(error) = files::create_synced(&sidecar, &sums.encode()) {
+    let (part, sidecar) = (home.dir.join(DATA), layout.sums(digest, file));
+    // Side by side, they share a flush of the disk.
+    let (written, synced) = std::thread::scope(|scope| {
+        let writing = scope.spawn(|| files::create_synced(&sidecar, &sums.encode()));
+        let synced = files::sync_file(data, &part);
+        (writing.join().unwrap_or(Err(StoreError::Closed { what: "the sidecar" })), synced)
+    });
+    if synced.is_err() {
+        home.sync_failed.store(true, Ordering::Release);
+    }
+    if let Err(error) = synced.and(written) {
         files::remove_file(&sidecar)?;
         return Err(error);
     }
-    files::rename(&home.dir.join(DATA), &layout.blob(digest, file))?;
+    files::rename(&part, &layout.blob(digest, file))?;
     renamed();
     files::sync_dir(&folder)?;
     // Need not be durable: what a crash brings back has no data and is swept.

@@ -172,8 +172,7 @@ impl Part {
         if actual != *expected {
             return Err(StoreError::DigestMismatch { expected: *expected, actual: Box::new(actual) });
         }
-        self.sync_data()?;
-        install(&self.home, expected, &self.progress.sums.finish(), || self.sealed = true)
+        install(&self.home, &self.file, expected, &self.progress.sums.finish(), || self.sealed = true)
     }
 
     /// [`Part::seal`] on the blocking pool.
@@ -219,10 +218,6 @@ impl Part {
             return Ok(self.progress.hasher.clone().finish());
         }
         reader::hash_file(&self.file, &self.data(), expected.algorithm()).map(|(digest, _)| digest)
-    }
-
-    fn sync_data(&self) -> Result<(), StoreError> {
-        files::sync_file(&self.file, &self.data()).inspect_err(|_| self.home.sync_failed.store(true, Ordering::Release))
     }
 
     fn check_usable(&self) -> Result<(), StoreError> {
