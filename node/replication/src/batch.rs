@@ -4,6 +4,9 @@
 //! What a batch does not bring goes the ordinary way, as a transfer of its own. A pull that comes meanwhile may begin one
 //! too: the blobs are small, and of two files only one is recorded ([`crate::confirm`] removes the other).
 
+mod disk;
+mod earlier;
+
 use crate::adopt::adopt;
 use crate::confirm::{Confirm, Finished};
 use crate::fetch::Fetches;
@@ -12,26 +15,23 @@ use crate::landing::blocking;
 use crate::source::Sources;
 use crate::telemetry::{self, Purpose};
 use bytes::Bytes;
+use disk::Disk;
+use earlier::Earlier;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use portolan_meta::id::NodeId;
+use portolan_consensus::Consensus;
+use portolan_meta::id::{NodeId, StoreId};
 use portolan_oci::Digest;
 use portolan_peer::{MANY_BLOBS, PeerError};
 use portolan_store::{Blobs, StoredFile, WholeBlob};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep};
-use tracing::{debug, error, info, warn};
+use tokio::time::Instant;
+use tracing::{debug, error, warn};
 
 /// How many nodes are asked for a blob before it goes the ordinary way.
 const ROUNDS: usize = 2;
-/// For how long the first of a batch's sources to be done waits for the others, so that all is made durable together.
-const GATHER: Duration = Duration::from_millis(100);
-/// How many batches are made durable at the same time: while one waits for the disk, another is written.
-const STORES: usize = 2;
 /// How many holders of wrong bytes are told at the same time.
 const ACCUSATIONS: usize = 8;
 
@@ -68,11 +68,12 @@ pub(crate) struct Batches {
     /// When this start began, in milliseconds since the Unix epoch, as file ids count it.
     started: u64,
     blobs: Arc<Blobs>,
+    earlier: Arc<Earlier>,
     holders: Arc<Holders>,
     sources: Arc<Sources>,
     fetches: Arc<Fetches>,
     confirm: Arc<Confirm>,
-    stores: Semaphore,
+    disk: Disk,
     coming: Mutex<HashSet<Digest>>,
     patience: Mutex<Patience>,
 }
@@ -131,15 +132,17 @@ impl Drop for Claim<'_> {
 
 impl Batches {
     pub(crate) fn new(
-        started: u64,
+        (started, store): (u64, StoreId),
         blobs: Arc<Blobs>,
+        consensus: Arc<Consensus>,
         holders: Arc<Holders>,
         sources: Arc<Sources>,
         fetches: Arc<Fetches>,
         confirm: Arc<Confirm>,
     ) -> Arc<Self> {
-        let (stores, coming, patience) = (Semaphore::new(STORES), Mutex::default(), Mutex::default());
-        Arc::new(Self { started, blobs, holders, sources, fetches, confirm, stores, coming, patience })
+        let (disk, coming, patience) = (Disk::new(Arc::clone(&blobs)), Mutex::default(), Mutex::default());
+        let earlier = Arc::new(Earlier::new(started, store, Arc::clone(&blobs), consensus));
+        Arc::new(Self { started, blobs, earlier, holders, sources, fetches, confirm, disk, coming, patience })
     }
 
     /// Brings small blobs, each of at most [`portolan_peer::MANY_BLOB_BYTES`], and tells of each what became of it. All
@@ -199,11 +202,12 @@ impl Batches {
 
     /// Looks for files of an earlier start.
     async fn adopt(&self, items: &mut [Item]) {
-        let (blobs, started, confirm) = (Arc::clone(&self.blobs), self.started, Arc::clone(&self.confirm));
+        let (blobs, earlier, confirm) = (Arc::clone(&self.blobs), Arc::clone(&self.earlier), Arc::clone(&self.confirm));
+        let started = self.started;
         let generations: HashMap<Digest, u64> = items.iter().map(|item| (item.digest, item.known.generation)).collect();
         let looked = blocking(move || {
             let digests: Vec<Digest> = generations.keys().copied().collect();
-            let found = blobs.files_of_many(&digests)?;
+            let found = earlier.find(&digests)?;
             Ok(adopt(&confirm, &blobs, started, &found, |digest| generations.get(digest).copied()))
         });
         match looked.await {
@@ -215,33 +219,21 @@ impl Batches {
         }
     }
 
-    /// Asks each node for its group, and stores what comes at about the same time together. What is told as `None` may be
-    /// asked of another.
+    /// Asks each node for its group, and stores what comes while others are read still. What is told as `None` may be asked
+    /// of another.
     async fn round(
         &self,
         groups: Vec<(Candidate, Vec<usize>)>,
         items: &[Item],
         purpose: Purpose,
     ) -> Vec<(usize, Option<Brought>)> {
-        let reading = groups.into_iter().map(|(candidate, group)| self.read(candidate, group, items, purpose));
-        let mut reading: FuturesUnordered<_> = reading.collect();
-        let mut told = Vec::new();
-        while let Some((mut came, waited)) = reading.next().await {
-            told.extend(waited);
-            let mut late = pin!(sleep(GATHER));
-            loop {
-                tokio::select! {
-                    Some((more, waited)) = reading.next() => {
-                        came.extend(more);
-                        told.extend(waited);
-                    }
-                    () = &mut late, if !reading.is_empty() => break,
-                    else => break,
-                }
-            }
+        let bring = |(candidate, group)| async move {
+            let (came, mut told) = self.read(candidate, group, items, purpose).await;
             told.extend(self.store(came, items).await);
-        }
-        told
+            told
+        };
+        let bringing: FuturesUnordered<_> = groups.into_iter().map(bring).collect();
+        bringing.concat().await
     }
 
     /// Reads a group from one node; tells what came, and what is to be waited for.
@@ -318,45 +310,46 @@ impl Batches {
     /// Checks what came and makes it durable.
     async fn store(&self, came: Vec<Arrived>, items: &[Item]) -> Vec<(usize, Option<Brought>)> {
         let mut told = Vec::with_capacity(came.len());
+        // What a node that crosses the WAN has not brought yet is the usual answer of its neighbours.
+        if came.is_empty() {
+            return told;
+        }
         let from: HashMap<usize, NodeId> = came.iter().map(|arrived| (arrived.index, arrived.from)).collect();
         let blobs: Vec<(usize, Digest, Bytes)> =
             came.into_iter().map(|arrived| (arrived.index, items[arrived.index].digest, arrived.bytes)).collect();
-        let Ok((right, wrong)) = blocking(move || Ok(checked(blobs))).await else { return told };
-        for index in &wrong {
-            told.push((*index, Some(Brought::Wrong)));
-            telemetry::ended("wrong").increment(1);
-        }
+        let Ok((mut right, wrong)) = blocking(move || Ok(checked(blobs))).await else { return told };
+        self.accuse(&wrong, &from, items).await;
+        told.extend(wrong.into_iter().map(|index| (index, Some(Brought::Wrong))));
+        // A pull may have brought some of them meanwhile.
+        let elsewhere = self.elsewhere();
+        right.retain(|(index, blob)| {
+            let is_free = !elsewhere.contains(&blob.digest()) && self.confirm.file(&blob.digest()).is_none();
+            if !is_free {
+                told.push((*index, Some(Brought::Elsewhere)));
+            }
+            is_free
+        });
+        let (places, right): (Vec<usize>, Vec<WholeBlob>) = right.into_iter().unzip();
+        let brought = match self.disk.store(right).await {
+            Ok(stored) => {
+                places.iter().zip(stored).for_each(|(index, stored)| self.finished(&items[*index], &stored));
+                Brought::Stored
+            }
+            Err(brought) => brought,
+        };
+        told.extend(places.into_iter().map(|index| (index, Some(brought))));
+        told
+    }
+
+    /// Tells whoever gave wrong bytes.
+    async fn accuse(&self, wrong: &[usize], from: &HashMap<usize, NodeId>, items: &[Item]) {
+        telemetry::ended("wrong").increment(wrong.len() as u64);
         let accused: Vec<(Digest, NodeId)> = wrong.iter().map(|index| (items[*index].digest, from[index])).collect();
         futures::stream::iter(accused)
             .for_each_concurrent(ACCUSATIONS, |(digest, node)| async move {
                 self.sources.wrong_bytes(&digest, &[node]).await;
             })
             .await;
-        let Ok(_turn) = self.stores.acquire().await else { return told };
-        // A pull may have brought some of them meanwhile.
-        let elsewhere = self.elsewhere();
-        let (right, others): (Vec<_>, Vec<_>) = right
-            .into_iter()
-            .partition(|(_, blob)| !elsewhere.contains(&blob.digest()) && self.confirm.file(&blob.digest()).is_none());
-        told.extend(others.into_iter().map(|(index, _)| (index, Some(Brought::Elsewhere))));
-        let (places, right): (Vec<usize>, Vec<WholeBlob>) = right.into_iter().unzip();
-        let disk = Arc::clone(&self.blobs);
-        let brought = match blocking(move || disk.store_many(&right)).await {
-            Ok(stored) => {
-                places.iter().zip(stored).for_each(|(index, stored)| self.finished(&items[*index], &stored));
-                Brought::Stored
-            }
-            Err(error) if error.is_full() => {
-                info!(blobs = places.len(), %error, "no room to store a batch of small blobs");
-                Brought::Full
-            }
-            Err(error) => {
-                error!(blobs = places.len(), %error, "the disk failed under a batch of small blobs");
-                Brought::Broken
-            }
-        };
-        told.extend(places.into_iter().map(|index| (index, Some(brought))));
-        told
     }
 
     fn finished(&self, item: &Item, stored: &StoredFile) {

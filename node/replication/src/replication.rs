@@ -90,8 +90,9 @@ impl Replication {
         );
         let started = ulid::Ulid::new().timestamp_ms();
         let batches = Batches::new(
-            started,
+            (started, store),
             Arc::clone(&blobs),
+            Arc::clone(&consensus),
             Arc::clone(&holders),
             sources,
             Arc::clone(&fetches),

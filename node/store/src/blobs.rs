@@ -51,8 +51,7 @@ use portolan_meta::id::FileId;
 use portolan_oci::Digest;
 use shared::{OpenParts, Shared};
 use space::Space;
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The blob files of one disk.
@@ -124,24 +123,14 @@ impl Blobs {
         Ok(found)
     }
 
-    /// The blob files of many digests that lie here, announced or not, in no order. Lists each folder once.
+    /// All blob files in the folder in which a digest's lie, announced or not, in no order: one part in 256 of those that
+    /// there are, whichever digest of its folder is named.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn files_of_many(&self, digests: &[Digest]) -> Result<Vec<(Digest, FileId)>, StoreError> {
-        let mut folders: BTreeMap<PathBuf, HashMap<String, Digest>> = BTreeMap::new();
-        for digest in digests {
-            let folder = folders.entry(self.shared.layout.folder(digest)).or_default();
-            folder.insert(digest.hex(), *digest);
-        }
-        let mut found = Vec::new();
-        for (folder, wanted) in folders {
-            for name in files::names_in(&folder)? {
-                let digest = name.split_once('.').and_then(|(hex, _)| wanted.get(hex));
-                found.extend(digest.and_then(|digest| Some((*digest, layout::file_id_in(&name, digest)?))));
-            }
-        }
-        Ok(found)
+    pub fn files_beside(&self, digest: &Digest) -> Result<Vec<(Digest, FileId)>, StoreError> {
+        let names = files::names_in(&self.shared.layout.folder(digest))?;
+        Ok(names.iter().filter_map(|name| layout::blob_in(name, digest.algorithm())).collect())
     }
 
     /// Hashes a whole file and notes that it was verified. Blocks for as long as reading it takes.

@@ -1,13 +1,14 @@
 //! Many small blobs made durable together: one by one, each waits three times for the disk, which does that some hundred
 //! times a second.
 //!
-//! The order is that of [`super::part`], for all of them at once: bytes and sidecars written → all bytes synced → all
-//! renamed → each folder synced once. Syncs that are under way at the same time share the disk's flush and the journal's
-//! commit, so that a handful of threads makes them several times as fast (a test prints by how much). One `syncfs` is no
-//! faster, and waits for whatever else this disk has to write, which may be gigabytes.
+//! The order is that of [`super::part`], for all of them at once: bytes and sidecars written into a folder of the batch →
+//! all bytes synced → all renamed → each folder synced once. Syncs that are under way at the same time share the disk's
+//! flush and the journal's commit, so that some threads make them several times as fast (a test prints by how much). One
+//! `syncfs` is no faster, and waits for whatever else this disk has to write, which may be gigabytes.
 //!
-//! Sidecars are not synced: that would halve the speed. A file whose sidecar a crash has taken is hashed when it is next
-//! opened ([`super::reader`]), which for a small one costs nothing.
+//! A blob of one chunk gets no sidecar: making it would cost as much as the blob, and hashing that few bytes costs no more
+//! than reading it ([`super::reader`]). Those of longer ones are not synced: one that a crash has taken is made again when
+//! its file is next opened. A sidecar gets its name after its file, so that none is ever left alone.
 
 use super::layout;
 use super::shared::Shared;
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 use ulid::Ulid;
 
 /// How many syncs are under way at the same time.
-const SYNC_THREADS: usize = 16;
+const SYNC_THREADS: usize = 64;
 
 /// After how many bytes the free space is looked up again.
 const LOOK_EVERY_BYTES: u64 = 1 << 20;
@@ -53,6 +54,12 @@ impl WholeBlob {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.bytes.len() as u64
     }
 }
 
@@ -90,7 +97,8 @@ struct Staged {
     stored: StoredFile,
     staged: PathBuf,
     named: PathBuf,
-    sidecar: PathBuf,
+    /// Of a blob of several chunks: where its sidecar lies, and where it shall.
+    sidecar: Option<(PathBuf, PathBuf)>,
 }
 
 impl Batch<'_> {
@@ -107,7 +115,9 @@ impl Batch<'_> {
             self.files.push(self.plan(index, blob, &sums));
             let Staged { staged, sidecar, .. } = &self.files[index];
             write_new(staged, &blob.bytes)?;
-            write_new(sidecar, &sums.encode())?;
+            if let Some((staged, _)) = sidecar {
+                write_new(staged, &sums.encode())?;
+            }
         }
         let written: Vec<&Path> = self.files.iter().map(|file| &*file.staged).collect();
         side_by_side(&written, |path| {
@@ -122,20 +132,26 @@ impl Batch<'_> {
             stored: StoredFile { digest, size: sums.size, file, sums: sums.digest() },
             staged: self.stage.join(index.to_string()),
             named: self.shared.layout.blob(&digest, file),
-            sidecar: self.shared.layout.sums(&digest, file),
+            sidecar: (!sums.is_one_chunk())
+                .then(|| (self.stage.join(format!("{index}.sums")), self.shared.layout.sums(&digest, file))),
         }
     }
 
     /// Gives what is durable its names, and makes those durable.
     fn install(&self, folders: &[PathBuf]) -> Result<(), StoreError> {
-        self.files.iter().try_for_each(|file| files::rename(&file.staged, &file.named))?;
+        for file in &self.files {
+            files::rename(&file.staged, &file.named)?;
+            if let Some((staged, named)) = &file.sidecar {
+                files::rename(staged, named)?;
+            }
+        }
         side_by_side(folders, files::sync_dir)
     }
 
     /// Removes whatever there is of it; nobody was told of any. What cannot be removed is whole, or no blob.
     fn undo(&self) {
         for file in &self.files {
-            for path in [&file.named, &file.sidecar] {
+            for path in [Some(&file.named), file.sidecar.as_ref().map(|(_, named)| named)].into_iter().flatten() {
                 if let Err(error) = files::remove_file(path) {
                     tracing::warn!(%error, "a file of a failed batch stays");
                 }
@@ -178,14 +194,14 @@ mod tests {
 
     use super::{StoredFile, WholeBlob};
     use crate::blobs::{Blobs, PartKind};
-    use crate::config::Config;
+    use crate::config::{Config, VerifyReads};
     use crate::error::StoreError;
     use bytes::Bytes;
     use portolan_meta::id::FileId;
     use portolan_oci::{Algorithm, Digest};
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
-    use std::time::Instant;
+    use std::time::{Duration, Instant, SystemTime};
 
     /// A reserve of nothing: these tests must not depend on how full the machine is.
     fn open(dir: &Path) -> Arc<Blobs> {
@@ -236,12 +252,19 @@ mod tests {
             blobs.verify_whole(&stored.digest, stored.file).unwrap();
         }
         assert_eq!(blobs.files_of(&wanted[2].digest()).unwrap().len(), 2);
-        let digests: Vec<Digest> = wanted.iter().map(WholeBlob::digest).chain([Digest::sha256_of(b"none")]).collect();
-        let mut found = blobs.files_of_many(&digests).unwrap();
-        let mut expected: Vec<(Digest, FileId)> = stored.iter().map(|file| (file.digest, file.file)).collect();
-        found.sort();
-        expected.sort();
-        assert_eq!(found, expected);
+        for digest in wanted.iter().map(WholeBlob::digest) {
+            let folder = &digest.hex()[..2];
+            let same = |other: &Digest| other.algorithm() == digest.algorithm() && other.hex()[..2] == *folder;
+            let here = stored.iter().filter(|file| same(&file.digest));
+            let mut expected: Vec<(Digest, FileId)> = here.map(|file| (file.digest, file.file)).collect();
+            let mut found = blobs.files_beside(&digest).unwrap();
+            found.sort();
+            expected.sort();
+            assert_eq!(found, expected, "and no sidecar");
+        }
+        let sidecars =
+            |dir: &Path| files_below(dir).into_iter().filter(|path| path.extension() == Some("sum".as_ref()));
+        assert_eq!(sidecars(dir.path()).count(), 2, "one chunk needs none");
         for (together, bytes) in stored.iter().zip(&contents) {
             let alone = seal(&blobs, bytes);
             assert_eq!(alone.sums, together.sums);
@@ -306,6 +329,40 @@ mod tests {
         let blobs = open(dir.path());
         assert!(!stage.exists());
         assert!(blobs.parts(PartKind::Fetch).list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_has_no_sidecar_is_checked_against_its_digest_when_that_is_due() {
+        let dir = tempfile::tempdir().unwrap();
+        let day = 24 * 60 * 60 * 1_000;
+        let checked = Config {
+            verify_reads: VerifyReads::Interval,
+            verify_interval_ms: day,
+            reserve_bytes: 0,
+            ..Config::default()
+        };
+        let blobs = Blobs::open(dir.path(), &checked).unwrap();
+        let content = bytes(3, 10_240);
+        let stored = blobs.store_many(&[whole(Algorithm::Sha256, &content)]).unwrap()[0];
+        let path = files_below(&dir.path().join("blobs")).remove(0);
+        let age = |ms| {
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_millis(ms)).unwrap();
+        };
+        let is_checked = || blobs.reader(&stored.digest, stored.file).map(|reader| reader.is_checked());
+        assert!(!is_checked().unwrap(), "it was verified when it came");
+        age(day + 60_000);
+        assert!(is_checked().unwrap());
+        assert!(!is_checked().unwrap(), "it was verified just now");
+        let mut damaged = content.to_vec();
+        damaged[5_000] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        age(day + 60_000);
+        assert!(matches!(is_checked(), Err(StoreError::Corrupt { .. })));
+        assert!(blobs.chunk_sums(&stored.digest, stored.file).is_err());
+        std::fs::write(&path, &content).unwrap();
+        assert_eq!(blobs.chunk_sums(&stored.digest, stored.file).unwrap(), [crc32c::crc32c(&content)]);
+        assert_eq!(files_below(dir.path()), [path.clone()], "none is made");
     }
 
     /// Says how fast it is; asserts nothing about time, since other work shares the machine.

@@ -131,3 +131,10 @@ pub(super) fn file_id_in(name: &str, digest: &Digest) -> Option<FileId> {
     let id = name.strip_prefix(&digest.hex())?.strip_prefix('.')?;
     Ulid::from_string(id).ok().map(|id| FileId(id.0))
 }
+
+/// What a name in a folder of this algorithm holds, if it is a blob file's and not a sidecar's.
+pub(super) fn blob_in(name: &str, algorithm: Algorithm) -> Option<(Digest, FileId)> {
+    let (hex, id) = name.split_once('.')?;
+    let digest = format!("{}:{hex}", algorithm.name()).parse().ok()?;
+    Some((digest, FileId(Ulid::from_string(id).ok()?.0)))
+}

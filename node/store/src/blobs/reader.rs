@@ -1,4 +1,7 @@
 //! Reads blob files, and checks them when they are due.
+//!
+//! When a file was last verified is the modification time of its sidecar, or its own where it has none: a file of one chunk
+//! need not have one.
 
 use super::shared::Shared;
 use super::sums::{CHUNK_BYTES, Summer, Sums};
@@ -11,7 +14,8 @@ use portolan_meta::id::FileId;
 use portolan_oci::{Algorithm, Digest, Hasher};
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, pread};
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -38,17 +42,17 @@ struct Open {
 #[derive(Debug)]
 struct Check {
     sums: Sums,
-    /// Whose modification time says when the file was last verified.
     sidecar: PathBuf,
 }
 
 pub(super) fn open(shared: &Shared, digest: &Digest, file_id: FileId) -> Result<BlobReader, StoreError> {
     let (path, sidecar) = (shared.layout.blob(digest, file_id), shared.layout.sums(digest, file_id));
     let file = File::open(&path).map_err(|source| files::io("opening", &path, source))?;
-    let size = file.metadata().map_err(|source| files::io("measuring", &path, source))?.len();
+    let metadata = file.metadata().map_err(|source| files::io("measuring", &path, source))?;
+    let size = metadata.len();
     let due = match shared.config.verify_reads {
         VerifyReads::Always => true,
-        VerifyReads::Interval => is_due(&sidecar, Duration::from_millis(shared.config.verify_interval_ms)),
+        VerifyReads::Interval => is_due(&sidecar, &metadata, Duration::from_millis(shared.config.verify_interval_ms)),
         VerifyReads::Never => false,
     };
     let check = if due {
@@ -71,8 +75,11 @@ pub(super) fn open(shared: &Shared, digest: &Digest, file_id: FileId) -> Result<
 }
 
 /// Whether the last verification is too long ago, or not known. One in the future counts as not known.
-fn is_due(sidecar: &Path, interval: Duration) -> bool {
-    let verified = std::fs::metadata(sidecar).and_then(|metadata| metadata.modified());
+fn is_due(sidecar: &Path, file: &Metadata, interval: Duration) -> bool {
+    let verified = match std::fs::metadata(sidecar) {
+        Err(error) if error.kind() == ErrorKind::NotFound && file.len() <= CHUNK_BYTES => file.modified(),
+        sidecar => sidecar.and_then(|sidecar| sidecar.modified()),
+    };
     verified.map_or(true, |verified| SystemTime::now().duration_since(verified).map_or(true, |age| age > interval))
 }
 
@@ -92,14 +99,21 @@ pub(super) fn chunk_sums(shared: &Shared, digest: &Digest, file_id: FileId) -> R
     }
 }
 
-/// Hashes a file and, when its digest is right, writes its sidecar anew.
+/// Hashes a file and, when its digest is right, notes that: in its sidecar, which is written anew where it is needed.
 fn verify_and_note(file: &File, path: &Path, sidecar: &Path, digest: &Digest) -> Result<Sums, StoreError> {
     let (actual, sums) = hash_file(file, path, digest.algorithm())?;
     if actual != *digest {
         let reason = format!("its digest is {actual}");
         return Err(StoreError::Corrupt { what: path.display().to_string(), reason });
     }
-    files::replace(sidecar, &sums.encode())?;
+    if sums.is_one_chunk() {
+        // It may have one that is damaged, and that it can do without.
+        files::remove_file(sidecar)?;
+        let noted = file.set_modified(SystemTime::now());
+        noted.map_err(|source| files::io("noting the verification of", path, source))?;
+    } else {
+        files::replace(sidecar, &sums.encode())?;
+    }
     Ok(sums)
 }
 
@@ -183,8 +197,12 @@ impl BlobReader {
     /// Notes that every chunk has just been checked.
     pub(super) fn note_verified(&self) {
         let Some(check) = &self.open.check else { return };
-        let noted =
-            File::options().write(true).open(&check.sidecar).and_then(|file| file.set_modified(SystemTime::now()));
+        let noted = match File::options().write(true).open(&check.sidecar) {
+            Err(error) if error.kind() == ErrorKind::NotFound && check.sums.is_one_chunk() => {
+                self.open.file.set_modified(SystemTime::now())
+            }
+            sidecar => sidecar.and_then(|sidecar| sidecar.set_modified(SystemTime::now())),
+        };
         if let Err(error) = noted {
             // Removed meanwhile, or the disk refuses: the next reader checks again.
             tracing::debug!(%error, path = %check.sidecar.display(), "noting a verification");

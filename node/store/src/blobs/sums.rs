@@ -77,6 +77,11 @@ impl Sums {
         self.chunks
     }
 
+    /// Whether the file has one chunk at most, so that hashing it whole costs as little as reading these.
+    pub(super) fn is_one_chunk(&self) -> bool {
+        self.size <= CHUNK_BYTES
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FRAME_BYTES + 4 * self.chunks.len());
         out.extend_from_slice(MAGIC);
