@@ -39,6 +39,9 @@ struct Arguments {
     /// The image that the crowd pulls, in MiB.
     #[arg(long)]
     crowd_mib: Option<u64>,
+    /// The large blob that fills the link, in MiB.
+    #[arg(long)]
+    large_mib: Option<u64>,
     /// What the node that is lost held, in MiB; the disk needs four times as much.
     #[arg(long)]
     repair_mib: Option<u64>,
@@ -93,6 +96,7 @@ fn plan(arguments: &Arguments) -> Result<GeoPlan> {
     plan.nodes_per_region = arguments.nodes.unwrap_or(plan.nodes_per_region).clamp(2, 8);
     plan.clients = arguments.clients.unwrap_or(plan.clients).max(1);
     plan.crowd_mib = arguments.crowd_mib.unwrap_or(plan.crowd_mib).max(1);
+    plan.large_mib = arguments.large_mib.unwrap_or(plan.large_mib).max(1);
     plan.repair_mib = arguments.repair_mib.unwrap_or(plan.repair_mib).max(1);
     plan.seconds = arguments.minutes.map_or(plan.seconds, |minutes| minutes * 60);
     Ok(plan)
