@@ -81,6 +81,8 @@ async fn a_reader_without_a_byte_goes_on_when_the_transfer_it_joined_is_lost() {
     assert_eq!(joined.source, Source::Following);
     let first = tokio::spawn(read_all(first));
     let joined = tokio::spawn(read_all(joined));
+    let received = || node.replication.status().in_flight.iter().map(|fetch| fetch.received).sum::<u64>();
+    until("all that is not held came", || received() == held).await;
     // The holder breaks off and lacks the blob when it is asked once more, but not after.
     holder.tamper.set(Behaviour::Withholds);
     until("the holder was asked once more", || holder.tamper.reads().len() == 2).await;
