@@ -15,7 +15,7 @@ use crate::landing::blocking;
 use crate::source::Sources;
 use crate::telemetry::{self, Purpose};
 use bytes::Bytes;
-use disk::Disk;
+use disk::{Disk, NotStored};
 use earlier::Earlier;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -335,7 +335,8 @@ impl Batches {
                 places.iter().zip(stored).for_each(|(index, stored)| self.finished(&items[*index], &stored));
                 Brought::Stored
             }
-            Err(brought) => brought,
+            Err(NotStored::Full) => Brought::Full,
+            Err(NotStored::Broken) => Brought::Broken,
         };
         told.extend(places.into_iter().map(|index| (index, Some(brought))));
         told

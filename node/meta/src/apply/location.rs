@@ -14,7 +14,7 @@ use crate::view::ViewError;
 use portolan_oci::Digest;
 
 /// Confirms copies, each judged alone: the blob must be Live and of the generation that was fetched, the store must not
-/// have another file of it, and some repository that shows the blob must allow it to be stored there.
+/// have another file of it, and where policies confine, some repository that shows the blob must allow it there.
 pub(super) fn add(tx: &mut Tx<'_>, store: StoreId, found: &[FoundCopy]) -> Result<Outcome, ViewError> {
     if found.len() > limits::LOCATIONS_PER_ADD {
         let what = "copies in one confirmation".to_owned();

@@ -1,7 +1,6 @@
 //! The queue before the disk: while some batches are made durable, whatever comes meanwhile waits together, and goes
 //! together. A sync for hundreds costs hardly more than one for a few.
 
-use super::Brought;
 use crate::landing::blocking;
 use portolan_store::{Blobs, StoredFile, WholeBlob};
 use std::collections::VecDeque;
@@ -28,8 +27,17 @@ struct Job {
     done: oneshot::Sender<Stored>,
 }
 
-/// The files, in the order of the blobs, or what became of all of them instead.
-type Stored = Result<Vec<StoredFile>, Brought>;
+/// The files, in the order of the blobs.
+type Stored = Result<Vec<StoredFile>, NotStored>;
+
+/// Why none of some blobs was stored; the log says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotStored {
+    /// There is no room.
+    Full,
+    /// The disk failed.
+    Broken,
+}
 
 impl Disk {
     pub(super) fn new(blobs: Arc<Blobs>) -> Self {
@@ -46,14 +54,14 @@ impl Disk {
         loop {
             let turn = tokio::select! {
                 biased;
-                stored = &mut told => return stored.unwrap_or(Err(Brought::Broken)),
+                stored = &mut told => return stored.unwrap_or(Err(NotStored::Broken)),
                 turn = Arc::clone(&self.turns).acquire_owned() => turn,
             };
             let jobs = next(&self.waiting);
             if jobs.is_empty() {
                 // Somebody else has taken it along.
                 drop(turn);
-                return told.await.unwrap_or(Err(Brought::Broken));
+                return told.await.unwrap_or(Err(NotStored::Broken));
             }
             let disk = Arc::clone(&self.blobs);
             let worked = blocking(move || {
@@ -63,7 +71,7 @@ impl Disk {
                 Ok(())
             });
             if worked.await.is_err() {
-                return Err(Brought::Broken);
+                return Err(NotStored::Broken);
             }
         }
     }
@@ -96,17 +104,17 @@ fn store_together(disk: &Blobs, jobs: Vec<Job>) {
     let stored = disk.store_many(&all).map_err(|error| {
         if error.is_full() {
             info!(blobs = all.len(), %error, "no room to store small blobs");
-            Brought::Full
+            NotStored::Full
         } else {
             error!(blobs = all.len(), %error, "the disk failed under small blobs");
-            Brought::Broken
+            NotStored::Broken
         }
     });
     let mut left = stored.as_ref().map_or(&[][..], Vec::as_slice);
     for (count, done) in shares {
         let (own, others) = left.split_at(count.min(left.len()));
         left = others;
-        let answer = stored.as_ref().map(|_| own.to_vec()).map_err(|brought| *brought);
+        let answer = stored.as_ref().map(|_| own.to_vec()).map_err(|reason| *reason);
         // Whoever asked may have gone.
         let _ = done.send(answer);
     }
@@ -120,7 +128,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use super::{Brought, Disk, TURNS, lock};
+    use super::{Disk, NotStored, TURNS, lock};
     use portolan_oci::Digest;
     use portolan_store::{Blobs, Config, WholeBlob};
     use std::path::Path;
@@ -190,7 +198,7 @@ mod tests {
         let (busy, lots) = begin(&disk).await;
         drop(busy);
         for stored in lots {
-            assert_eq!(stored.await.unwrap().unwrap_err(), Brought::Full);
+            assert_eq!(stored.await.unwrap().unwrap_err(), NotStored::Full);
         }
     }
 }
