@@ -157,7 +157,9 @@ impl Cluster {
         let identity = self.identity(index);
         let local = LocalIdentity::known(identity.clone());
         let guard = IdentityTable::new(Arc::clone(&local));
-        let peer_config = portolan_peer::Config::default();
+        let mut peer_config = portolan_peer::Config::default();
+        // A test that lets bytes wait for longer means both clocks.
+        peer_config.progress_timeout_ms = peer_config.progress_timeout_ms.max(self.plan.config.stall_timeout_ms);
         let connector = self.network.connector(&address(index));
         let peers = Peers::new(Arc::clone(&local), guard.clone(), connector, peer_config.clone());
         let local_node = LocalNode {

@@ -13,8 +13,11 @@ async fn a_miss_is_read_through_and_stored() {
     let cluster = Cluster::start(Plan::without_workers()).await;
     let bytes = random(1, 3 << 20);
     let digest = cluster.nodes[0].push(&bytes).await;
-    let node = &cluster.nodes[1];
+    let (node, source) = (&cluster.nodes[1], &cluster.nodes[0].tamper);
+    // Else all of it may be here before anybody looks.
+    source.set(Behaviour::HoldsAt(2 << 20));
     let body = node.open(&digest).await;
+    source.set(Behaviour::Honest);
     assert_eq!(body.source, Source::Peer(NodeId(1)));
     assert_eq!(read_all(body).await.unwrap(), bytes);
     node.wait_recorded(&digest).await;

@@ -218,7 +218,11 @@ async fn a_cold_range_outlives_its_source_and_goes_on_at_the_same_offset() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_range_that_a_transfer_has_already_is_read_from_it() {
-    let cluster = Cluster::start(plan()).await;
+    // The transfer must wait for what is held for as long as this takes.
+    let plan = plan();
+    let config = Config { stall_timeout_ms: 120_000, ..plan.config };
+    let patient = Plan { config, suspect_phi: f64::INFINITY, ..plan };
+    let cluster = Cluster::start(patient).await;
     let size = 8 * MIB;
     let bytes = blob(6, size);
     let digest = cluster.nodes[0].push(&bytes).await;
