@@ -201,8 +201,9 @@ async fn push_manifest(
     number: usize,
     layers: &[Payload],
 ) -> Result<()> {
-    // Each image has a config of its own: the number makes it differ.
-    let config = Blob::new(json!({"architecture": "amd64", "os": "linux", "number": number}).to_string().into_bytes());
+    // Each image of each repetition has a config of its own, or the far region would have some of what is counted already.
+    let config = json!({"architecture": "amd64", "os": "linux", "repo": repo, "number": number});
+    let config = Blob::new(config.to_string().into_bytes());
     blobs::push(http, address, repo, config.digest, config.bytes.clone().into()).await?;
     let describe = |layer: &Payload| json!({"mediaType": image::LAYER, "digest": layer.digest().to_string(), "size": layer.size()});
     let manifest = json!({
