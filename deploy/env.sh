@@ -4,6 +4,8 @@
 #   need_build               the same for everything that a build needs; checks the Rust toolchain
 #   need_go_tool NAME MODULE@VERSION   remembers a program written in Go that is missing: `cmd/NAME` of that module
 #   install_missing          installs what is missing, or says what a person has to install
+#   install_packages         the same for Debian packages alone, and
+#   install_go_tools         for programs written in Go, which takes minutes
 #   install_schemathesis     a Python program of the tests, in an environment of its own
 #   run_here COMMAND ...     runs a command that stops when this script is told to stop
 #

@@ -3,7 +3,7 @@
 # black-box tests (real processes, SIGKILL, real clients). Installs what it needs on a bare Debian machine.
 #
 #   deploy/test.sh                 everything
-#   deploy/test.sh format lint     only these steps, of: format lint unit demo chaos clients conformance
+#   deploy/test.sh format lint     only these steps, of: format lint unit demo chaos faults clients conformance
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=deploy/env.sh
@@ -18,6 +18,7 @@ need ctr containerd
 need debootstrap debootstrap
 need ip iproute2
 need openssl openssl
+need "/usr/lib/*/faketime/libfaketimeMT.so.1" libfaketime
 need curl curl
 # Building these takes minutes, once, and no other step wants them.
 case " ${*:-clients} " in
@@ -30,14 +31,16 @@ case " ${*:-clients} " in
         ;;
 esac
 python3 -c 'import ensurepip' 2>/dev/null || missing_packages+=(python3-venv)
-install_missing
+install_packages
 install_schemathesis
 need_component fmt rustfmt
 need_component clippy clippy
 
 steps=("$@")
-[ "${#steps[@]}" -eq 0 ] && steps=(format lint unit demo chaos clients conformance)
+[ "${#steps[@]}" -eq 0 ] && steps=(format lint unit demo chaos faults clients conformance)
 logs="$(mktemp -d -t portolan-test.XXXXXX)"
+# Ctrl-C does not reach what a script runs in the background.
+trap 'trap - TERM; kill -TERM 0' INT
 rows=() passed=0 failed=0 skipped=0
 
 # What a test says that cannot run here, anywhere in a line: libtest begins the line with the test's name.
@@ -79,6 +82,63 @@ build() {
     [ "$built" = ok ]
 }
 
+# The same, for nodes that can be sabotaged, and the program that breaks them, which comes with the black-box tests.
+build_harness() {
+    step harness black_box --no-run &&
+        step sabotaged cargo build --release --locked -p portolan --features sabotage --bin portolan-sabotaged
+}
+
+# The tests of the whole workspace, or some of its targets. Always of the whole: a part of it would have other features in
+# common, and most of it would be built once more.
+test_workspace() { cargo test --release --locked --workspace "$@"; }
+
+# black_box [CARGO'S ARGUMENTS] -- ARGUMENTS
+black_box() { test_workspace --test black_box "$@"; }
+
+# Most of a test is waiting. So those on the emulated WAN, of which a machine has one, run beside two at a time of the
+# others; afterwards, alone, those that measure.
+run_chaos() {
+    local on_wan=(geo:: faults::links::) measuring=(wan:: memory:: crowd::) elsewhere=(clients:: conformance::)
+    local beside=() status=0 name lane
+    for name in "${on_wan[@]}" "${measuring[@]}" "${elsewhere[@]}"; do beside+=(--skip "$name"); done
+    black_box --no-run || return 1
+    black_box -- --show-output --test-threads=1 "${on_wan[@]}" >"$logs/on-wan.out" 2>&1 &
+    lane=$!
+    black_box -- --show-output --test-threads=2 "${beside[@]}" || status=1
+    wait "$lane" || status=1
+    cat "$logs/on-wan.out"
+    black_box -- --nocapture --test-threads=1 "${measuring[@]}" || status=1
+    return $status
+}
+
+# Programs of Go are built while tests wait: only what nothing else wants of the processors goes to them.
+go_tools=
+build_go_tools() {
+    [ -z "$go_tools" ] || return 0
+    { chrt --idle --pid 0 "$BASHPID"; install_go_tools; } >"$logs/go-tools.out" 2>&1 &
+    go_tools=$!
+}
+
+await_go_tools() {
+    build_go_tools
+    wait "$go_tools"
+    cat "$logs/go-tools.out"
+}
+
+# Every promise under faults, and beside it, since most of both is waiting, every promise broken on purpose. The reports of
+# a run that failed stay.
+run_faults() {
+    local reports="${PORTOLAN_CHAOS_REPORTS:-$CARGO_TARGET_DIR/chaos-reports}"
+    local chaos="$CARGO_TARGET_DIR/release/portolan-chaos" status=0 sabotage
+    rm -rf "$reports"
+    "$chaos" --report "$reports" sabotage >"$logs/sabotage.out" 2>&1 &
+    sabotage=$!
+    "$chaos" --report "$reports" ci || status=1
+    wait "$sabotage" || status=1
+    cat "$logs/sabotage.out"
+    return $status
+}
+
 run_demo() {
     local data
     data="$(mktemp -d -t portolan-demo.XXXXXX)"
@@ -93,13 +153,14 @@ for name in "${steps[@]}"; do
     case $name in
         format) step format cargo fmt --all --check ;;
         lint) step lint cargo clippy --release --locked --workspace --all-targets -- -D warnings ;;
-        unit) step unit cargo test --release --locked --workspace --exclude portolan-chaos-tests ;;
+        unit) step unit test_workspace --lib --bins --test it --no-fail-fast ;;
         demo) build && step demo run_demo ;;
+        chaos) build && build_go_tools && step chaos run_chaos ;;
+        faults) build && build_harness && step faults run_faults ;;
         # One at a time: each test starts a cluster of its own on two cores.
-        chaos) build && step chaos cargo test --release --locked -p portolan-chaos-tests --lib --test it -- --nocapture --test-threads=1 --skip clients:: --skip conformance:: ;;
-        clients) build && step clients cargo test --release --locked -p portolan-chaos-tests --test it -- --nocapture --test-threads=1 clients:: ;;
+        clients) await_go_tools && build && step clients black_box -- --nocapture --test-threads=1 clients:: ;;
         conformance) build && step conformance deploy/conformance.sh ;;
-        *) echo "no such step: $name (format lint unit demo chaos clients conformance)" >&2; exit 2 ;;
+        *) echo "no such step: $name (format lint unit demo chaos faults clients conformance)" >&2; exit 2 ;;
     esac
 done
 

@@ -1,15 +1,16 @@
 //! A cluster of real processes: `portolan dev`, whose nodes can be killed and brought back.
 
 use crate::client::Registry;
+use crate::data_folder::{LogMark, is_kept};
 use crate::forget::{Disk, Forgetting, Forgotten};
+use crate::ports::Ports;
 use crate::wait;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::Deserialize;
-use std::collections::HashMap;
-use std::net::TcpListener;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -64,8 +65,10 @@ pub struct Cluster {
     dev: Child,
     nodes: Vec<Node>,
     restarted: HashMap<usize, Child>,
+    /// Those whose end was seen, and that were not started again.
+    gone: HashSet<usize>,
     folder: PathBuf,
-    base_port: u16,
+    ports: Ports,
     options: Vec<String>,
     environment: Vec<(String, String)>,
     disk: Option<Disk>,
@@ -85,7 +88,7 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// A folder to keep the data in; a temporary one when there is none.
     pub folder: Option<PathBuf>,
-    /// Settings by environment, for every node.
+    /// Settings by environment, for every node; `{name}` in a value is the node's name.
     pub environment: Vec<(&'static str, String)>,
     /// A disk that forgets what was not synced when a node is killed; not with a folder of one's own.
     pub forgetting: Option<Forgetting>,
@@ -136,14 +139,17 @@ impl Cluster {
             (Some(_), None) => return Err("a disk that forgets wants a temporary folder".into()),
         };
         environment.extend(disk.iter().flat_map(Disk::environment));
-        let base_port = free_base_port()?;
-        let (dev, nodes) = launch(&folder, base_port, &arguments, &environment).await?;
+        let environment = preload_all(environment);
+        launch_with_own(&mut arguments, &environment);
+        let ports = Ports::take()?;
+        let (dev, nodes) = launch(&folder, ports.base(), &arguments, &environment).await?;
         Ok(Self {
             dev,
             nodes,
             restarted: HashMap::new(),
+            gone: HashSet::new(),
             folder,
-            base_port,
+            ports,
             options: arguments,
             environment,
             disk,
@@ -164,6 +170,19 @@ impl Cluster {
         Registry::new(&self.nodes[node].registry, Duration::from_secs(30))
     }
 
+    /// Replaces the settings of a repository prefix, as the admin API takes them.
+    ///
+    /// # Errors
+    /// When a node refuses.
+    pub async fn set_repos(&self, at: usize, prefix: &str, settings: &serde_json::Value) -> crate::Result<()> {
+        let node = &self.nodes[at];
+        let token = std::fs::read_to_string(node.data.join("admin.token"))?;
+        let url = format!("http://{}/api/v1/repos?prefix={prefix}", node.registry);
+        let answer = reqwest::Client::new().put(url).bearer_auth(token.trim()).json(settings).send().await?;
+        let status = answer.status();
+        if status.is_success() { Ok(()) } else { Err(format!("{settings}: {status}: {}", answer.text().await?).into()) }
+    }
+
     /// A client of one node's ops port.
     #[must_use]
     pub fn ops(&self, node: usize) -> Registry {
@@ -175,8 +194,30 @@ impl Cluster {
     /// # Errors
     /// When it does not go.
     pub async fn kill(&mut self, node: usize) -> crate::Result<()> {
-        kill_process(self.pid(node)?, Signal::KILL)?;
-        self.wait_ended(node, Duration::from_secs(10)).await
+        self.signal(node, Signal::KILL)?;
+        self.wait_ended(node, Duration::from_secs(10)).await?;
+        Ok(())
+    }
+
+    /// Stops a node as an operator would, with SIGTERM, and waits until the process is gone.
+    ///
+    /// # Errors
+    /// When it does not go in time.
+    pub async fn terminate(&mut self, node: usize) -> crate::Result<()> {
+        self.signal(node, Signal::TERM)?;
+        self.wait_ended(node, READY_WITHIN).await?;
+        Ok(())
+    }
+
+    /// A process that ended by itself needs no signal.
+    fn signal(&self, node: usize, signal: Signal) -> crate::Result<()> {
+        if self.gone.contains(&node) {
+            return Ok(());
+        }
+        match kill_process(self.pid(node)?, signal) {
+            Err(Errno::SRCH) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     /// Kills all nodes at once: the power of the building.
@@ -185,7 +226,7 @@ impl Cluster {
     /// When one does not go.
     pub async fn kill_all(&mut self) -> crate::Result<()> {
         for node in 0..self.nodes.len() {
-            kill_process(self.pid(node)?, Signal::KILL)?;
+            self.signal(node, Signal::KILL)?;
         }
         for node in 0..self.nodes.len() {
             self.wait_ended(node, Duration::from_secs(10)).await?;
@@ -193,24 +234,54 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until a node's process is gone, whatever ended it; a disk that forgets then does so.
+    /// Waits until a node's process is gone, whatever ended it; a disk that forgets then does so. Gives the exit code of
+    /// a node that had been restarted and was not killed.
     ///
     /// # Errors
     /// When it is there for longer than `within`.
-    pub async fn wait_ended(&mut self, node: usize, within: Duration) -> crate::Result<()> {
-        let pid = self.pid(node)?;
-        if let Some(mut child) = self.restarted.remove(&node) {
-            tokio::time::timeout(within, child.wait()).await.map_err(|_| format!("process {pid:?} is there"))??;
+    pub async fn wait_ended(&mut self, node: usize, within: Duration) -> crate::Result<Option<i32>> {
+        if self.gone.contains(&node) {
+            return Ok(None);
+        }
+        let (pid, mut code) = (self.pid(node)?, None);
+        if let Some(child) = self.restarted.get_mut(&node) {
+            let ended = tokio::time::timeout(within, child.wait()).await;
+            code = ended.map_err(|_| format!("process {pid:?} is there"))??.code();
+            self.restarted.remove(&node);
         } else {
             wait::until("the process to be gone", within, || async move {
                 if test_kill_process(pid).is_err() { Ok(()) } else { Err(format!("process {pid:?} is there")) }
             })
             .await?;
         }
+        self.gone.insert(node);
         if let Some(disk) = &mut self.disk {
             self.forgotten += disk.forget(pid.as_raw_nonzero().get().unsigned_abs())?;
         }
-        Ok(())
+        Ok(code)
+    }
+
+    /// Whether a node's process is there and has not ended, paused or not.
+    #[must_use]
+    pub fn is_running(&self, node: usize) -> bool {
+        let Ok(pid) = self.pid(node) else { return false };
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+        // The name before it may have anything in it. A process that nobody has waited for yet is a zombie.
+        let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+        !self.gone.contains(&node) && state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    }
+
+    /// Whether kills lose what was not synced.
+    #[must_use]
+    pub fn forgets(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// A setting of one node's environment, as it was started and is restarted.
+    #[must_use]
+    pub fn setting(&self, node: usize, key: &str) -> Option<String> {
+        let value = &self.environment.iter().find(|(name, _)| name == key)?.1;
+        Some(value.replace("{name}", &self.nodes[node].name))
     }
 
     /// What the disk forgot so far.
@@ -233,17 +304,14 @@ impl Cluster {
     /// # Errors
     /// When a log cannot be read.
     pub fn logs(&self, node: usize) -> crate::Result<String> {
-        let mut text = String::new();
-        for entry in std::fs::read_dir(&self.nodes[node].data)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|ending| ending == "log") {
-                text += &String::from_utf8_lossy(&std::fs::read(path)?);
-            }
-        }
-        Ok(text)
+        Ok(LogMark::default().since(&self.nodes[node].data)?)
     }
 
-    fn pid(&self, node: usize) -> crate::Result<Pid> {
+    /// A node's process, as it was last started.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pid(&self, node: usize) -> crate::Result<Pid> {
         let raw = match self.restarted.get(&node) {
             Some(child) => i32::try_from(child.id().ok_or("the process has ended")?)?,
             None => self.nodes[node].pid,
@@ -266,12 +334,12 @@ impl Cluster {
     pub fn lose_disk(&self, node: usize) -> crate::Result<()> {
         for entry in std::fs::read_dir(&self.nodes[node].data)? {
             let path = entry?.path();
-            let kept = path
-                .extension()
-                .is_some_and(|ending| ["toml", "pem", "key", "crt", "log"].iter().any(|kept| ending == *kept));
-            if path.is_dir() && path.file_name().is_none_or(|name| name != "tls") {
+            if is_kept(&path) {
+                continue;
+            }
+            if path.is_dir() {
                 std::fs::remove_dir_all(path)?;
-            } else if !kept && path.is_file() {
+            } else if path.is_file() {
                 std::fs::remove_file(path)?;
             }
         }
@@ -304,7 +372,7 @@ impl Cluster {
             .args(&words[1..])
             .args(["serve", "--config"])
             .arg(data.join("portolan.toml"))
-            .envs(self.environment.iter().cloned())
+            .envs(shared(&self.environment))
             .envs(more)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -312,6 +380,7 @@ impl Cluster {
             .kill_on_drop(true)
             .spawn()?;
         self.restarted.insert(node, child);
+        self.gone.remove(&node);
         Ok(())
     }
 
@@ -376,6 +445,7 @@ impl Cluster {
             terminate(child).await?;
         }
         self.restarted.clear();
+        self.gone.clear();
         terminate(&mut self.dev).await
     }
 
@@ -384,7 +454,7 @@ impl Cluster {
     /// # Errors
     /// When it does not become ready in time.
     pub async fn start_again(&mut self) -> crate::Result<()> {
-        let (dev, nodes) = launch(&self.folder, self.base_port, &self.options, &self.environment).await?;
+        let (dev, nodes) = launch(&self.folder, self.ports.base(), &self.options, &self.environment).await?;
         (self.dev, self.nodes) = (dev, nodes);
         Ok(())
     }
@@ -412,6 +482,44 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    /// Nodes stop with `portolan dev`, unless they hang: nobody would ever end those.
+    fn drop(&mut self) {
+        for node in (0..self.nodes.len()).filter(|node| self.is_running(*node)).collect::<Vec<_>>() {
+            // One that ends meanwhile needs no signal.
+            let _ = self.signal(node, Signal::KILL);
+        }
+    }
+}
+
+/// What all nodes have alike.
+fn shared(environment: &[(String, String)]) -> impl Iterator<Item = (&String, &String)> {
+    environment.iter().filter(|(_, value)| !value.contains("{name}")).map(|(key, value)| (key, value))
+}
+
+/// Several libraries may want to be loaded before libc.
+fn preload_all(environment: Vec<(String, String)>) -> Vec<(String, String)> {
+    let (preloads, mut rest): (Vec<_>, Vec<_>) = environment.into_iter().partition(|(key, _)| key == "LD_PRELOAD");
+    let libraries: Vec<_> = preloads.into_iter().map(|(_, library)| library).collect();
+    if !libraries.is_empty() {
+        rest.push(("LD_PRELOAD".to_owned(), libraries.join(":")));
+    }
+    rest
+}
+
+/// What each node has for itself comes by its launcher, the only words of `portolan dev` that know a node's name.
+fn launch_with_own(arguments: &mut Vec<String>, environment: &[(String, String)]) {
+    let own: Vec<_> = environment.iter().filter(|(_, value)| value.contains("{name}")).collect();
+    if own.is_empty() {
+        return;
+    }
+    let own = own.iter().fold("env".to_owned(), |words, (key, value)| format!("{words} {key}={value}"));
+    match arguments.iter().position(|word| word == "--launcher").and_then(|at| arguments.get_mut(at + 1)) {
+        Some(launcher) => *launcher = format!("{launcher} {own}"),
+        None => arguments.extend(["--launcher".to_owned(), own]),
+    }
+}
+
 /// Sends SIGTERM and waits for the end.
 async fn terminate(child: &mut Child) -> crate::Result<Option<i32>> {
     if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
@@ -431,7 +539,7 @@ async fn launch(
         .args(["dev", "--json", "--base-port", &base_port.to_string(), "--data"])
         .arg(folder)
         .args(options)
-        .envs(environment.iter().cloned())
+        .envs(shared(environment))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -444,20 +552,4 @@ async fn launch(
         .ok_or("portolan dev ended before it was ready")?;
     let ready: Ready = serde_json::from_str(&line).map_err(|error| format!("{error} in {line}"))?;
     Ok((dev, ready.nodes))
-}
-
-/// A base port whose range is free, so that clusters beside each other do not meet.
-fn free_base_port() -> crate::Result<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let own = u16::try_from(std::process::id() % 50)? * 20;
-    for _ in 0..50 {
-        let base = 20_000 + (own + NEXT.fetch_add(20, Ordering::Relaxed)) % 1_900;
-        let free = (0..10).all(|node| {
-            [0, 2_000, 4_100].iter().all(|offset| TcpListener::bind(("127.0.0.1", base + offset + node)).is_ok())
-        });
-        if free {
-            return Ok(base);
-        }
-    }
-    Err("no free range of ports".into())
 }

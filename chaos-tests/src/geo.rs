@@ -1,7 +1,9 @@
 //! A cluster on the emulated WAN: regions that can be cut off, links that count their bytes, clients inside a region.
 
 use crate::big::{Big, Pulled};
+use crate::client::Registry;
 use crate::cluster::{Cluster, Node, Options, binary};
+use crate::forget::Forgetting;
 use crate::wan::{LinkChange, Topology, Wan, WanError, namespace};
 use crate::{Error, Result, tool, wait};
 use std::future::Future;
@@ -14,6 +16,9 @@ pub static ONE: Mutex<()> = Mutex::const_new(());
 
 /// How long another process may keep the machine's WAN.
 const WAN_WITHIN: Duration = Duration::from_secs(300);
+
+/// How long a node may take to tell its metrics.
+const METRICS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a command of `portolan` may take.
 const COMMAND_WITHIN: Duration = Duration::from_secs(90);
@@ -57,6 +62,8 @@ pub struct Plan {
     pub environment: Vec<(&'static str, String)>,
     /// A folder to keep the data in; a temporary one when there is none.
     pub folder: Option<PathBuf>,
+    /// A disk that forgets what was not synced when a node is killed; not with a folder of one's own.
+    pub forgetting: Option<Forgetting>,
 }
 
 impl Geo {
@@ -84,6 +91,7 @@ impl Geo {
             environment,
             nodes_per_region: plan.nodes_per_region,
             folder: plan.folder,
+            forgetting: plan.forgetting,
             ..Options::default()
         };
         let cluster = Cluster::start(options).await?;
@@ -169,7 +177,7 @@ impl Geo {
     /// # Errors
     /// When it does not answer.
     pub async fn metrics(&self, at: usize) -> Result<Metrics> {
-        Ok(Metrics(self.cluster.ops(at).get("/metrics").await?.text().await?))
+        Metrics::of(&self.node(at).ops, METRICS_WITHIN).await
     }
 
     /// Waits until these nodes know of no copy that placement wants and nobody made.
@@ -181,8 +189,8 @@ impl Geo {
             let what = format!("{} to miss nothing", self.node(at).name);
             wait::until(&what, within, async || {
                 let metrics = self.metrics(at).await.map_err(|error| error.to_string())?;
-                let open = OPEN_ENDS.map(|name| (name, metrics.sum(name)));
-                if open.iter().all(|(_, value)| *value == 0.0) { Ok(()) } else { Err(format!("{open:?}")) }
+                let open = metrics.open_ends();
+                if open.is_empty() { Ok(()) } else { Err(format!("{open:?}")) }
             })
             .await?;
         }
@@ -234,12 +242,7 @@ impl Geo {
     /// # Errors
     /// When a node refuses.
     pub async fn set_repos(&self, at: usize, prefix: &str, settings: &serde_json::Value) -> Result<()> {
-        let node = self.node(at);
-        let token = std::fs::read_to_string(node.data.join("admin.token"))?;
-        let url = format!("http://{}/api/v1/repos?prefix={prefix}", node.registry);
-        let answer = reqwest::Client::new().put(url).bearer_auth(token.trim()).json(settings).send().await?;
-        let status = answer.status();
-        if status.is_success() { Ok(()) } else { Err(format!("{settings}: {status}: {}", answer.text().await?).into()) }
+        self.cluster.set_repos(at, prefix, settings).await
     }
 
     /// What the admin API tells.
@@ -296,6 +299,20 @@ const OPEN_ENDS: [&str; 5] = [
 pub struct Metrics(String);
 
 impl Metrics {
+    /// Asks the node whose ops port is at `host:port`.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn of(ops: &str, within: Duration) -> Result<Self> {
+        Ok(Self(Registry::new(ops, within).get("/metrics").await?.error_for_status()?.text().await?))
+    }
+
+    /// What the node has still to copy, as far as it knows.
+    #[must_use]
+    pub fn open_ends(&self) -> Vec<(&'static str, f64)> {
+        OPEN_ENDS.map(|name| (name, self.sum(name))).into_iter().filter(|(_, value)| *value != 0.0).collect()
+    }
+
     /// A metric's value, summed over its labels; 0 when there is none.
     #[must_use]
     pub fn sum(&self, name: &str) -> f64 {

@@ -16,11 +16,12 @@ use crate::listeners::{Listeners, Materials};
 use crate::members::static_members;
 use crate::net::Net;
 use crate::part::Part;
+use crate::sabotage::version;
 use crate::telemetry::Telemetry;
 use crate::{admin, boot, bootstrap, condition, recorder};
 use metrics_exporter_prometheus::PrometheusHandle;
 use portolan_auth::{AdminToken, Policy};
-use portolan_consensus::{Consensus, LocalNode};
+use portolan_consensus::{Consensus, LocalNode, Timing};
 use portolan_meta::id::NodeId;
 use portolan_meta::query;
 use portolan_peer::{IdentityTable, Peers};
@@ -33,8 +34,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How many heartbeats a leader that stops waits for another to take over: a transfer takes a few round trips.
-const HANDOVER_HEARTBEATS: u32 = 2;
+/// How many heartbeats beyond an election's time a leader that stops waits for another to take over: one in which the
+/// voters say how they are, and those that an heir may take.
+const HANDOVER_HEARTBEATS: u32 = 3;
 
 /// How long pushes that outlive their connection may take to be committed once nothing else is in flight.
 const UNHEARD_PUSHES: Duration = Duration::from_secs(2);
@@ -73,7 +75,7 @@ struct Disk {
 impl Disk {
     async fn open(folder: &DataDir, config: &portolan_store::Config) -> Result<Self, Failure> {
         let (path, config) = (folder.path().to_owned(), config.clone());
-        folder.check_whole().map_err(Failure::start("checking the data folder")).inspect_err(|_| advise())?;
+        folder.check_whole().map_err(Failure::start("checking the data folder"))?;
         let opened = tokio::task::spawn_blocking(move || {
             Ok(Self {
                 log: RaftLog::open(&path, &config).map_err(Failure::start("opening the log"))?,
@@ -81,16 +83,8 @@ impl Disk {
                 blobs: Blobs::open(&path, &config).map_err(Failure::start("opening the blobs"))?,
             })
         });
-        let opened = opened.await.map_err(Failure::start("opening the data folder"))?;
-        opened.inspect_err(|_| advise())
+        opened.await.map_err(Failure::start("opening the data folder"))?
     }
-}
-
-fn advise() {
-    tracing::error!(
-        "If the folder cannot be mended, empty it, append a member with a new name at the end of cluster.members of \
-         every node, and start this one as it: it fetches everything from its peers."
-    );
 }
 
 impl Node {
@@ -155,7 +149,7 @@ impl Node {
             ops,
             helpers,
             back,
-            handover: config.consensus.profile.timing().heartbeat * HANDOVER_HEARTBEATS,
+            handover: handover_budget(config.consensus.profile.timing()),
             shutdown: config.shutdown,
             _folder: folder,
         })
@@ -225,29 +219,23 @@ impl Node {
 
     /// Hands the leadership to the voter that is least behind, if this node leads and there is one.
     async fn hand_over(&self) {
-        let status = self.consensus.status();
-        if !status.is_leader() {
-            return;
-        }
-        let successor = status
-            .voters
-            .iter()
-            .filter(|voter| **voter != status.node)
-            .filter_map(|voter| {
-                let progress = status.nodes.get(voter)?;
-                (progress.last_seen_ms? < 3_000).then_some((progress.lag?, *voter))
-            })
-            .min();
-        let Some((_, successor)) = successor else { return };
-        if let Err(error) = self.consensus.transfer_leader(successor).await {
-            tracing::warn!(%error, "the leadership was not handed over");
+        if !self.consensus.status().is_leader() {
             return;
         }
         let until = Instant::now() + self.handover;
-        while self.consensus.status().is_leader() && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        match tokio::time::timeout_at(until, self.consensus.hand_over(None, until)).await {
+            Ok(Ok(done)) => tracing::info!(leader = done.leader.0, "the leadership was handed over"),
+            // The last one to go has no heir.
+            Ok(Err(error)) => tracing::info!(%error, "the leadership was not handed over"),
+            Err(_) => tracing::info!("nobody has taken the leadership over yet"),
         }
     }
+}
+
+/// How long a leader that stops waits for another to take over. It takes a few round trips, unless the heir loses its
+/// election.
+fn handover_budget(timing: Timing) -> Duration {
+    timing.election_max + timing.heartbeat * HANDOVER_HEARTBEATS
 }
 
 /// One step of the way down; a slow one says so.
@@ -303,7 +291,7 @@ fn local_node(identity: &Identity, epoch: Option<u64>, state: &State) -> Result<
         id: identity.node_id,
         storage_uuid: identity.storage_uuid.clone(),
         incarnation: identity.incarnation,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: version().to_owned(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::sabotage::version;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use portolan_meta::policy::{PartitionContract, Regions};
 use portolan_meta::row::Traffic;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 /// A geo-replicated container registry.
 #[derive(Debug, Parser)]
-#[command(name = "portolan", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "portolan", version = version(), propagate_version = true, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -23,7 +24,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Run a whole cluster on this machine, one process per node
     Dev(DevArgs),
-    /// Look at a cluster
+    /// Look at a cluster, and have another node lead it
     #[command(subcommand)]
     Cluster(ClusterCommand),
     /// Watch a cluster live: regions, nodes, lag, rates, leader, links
@@ -34,6 +35,9 @@ pub(crate) enum Command {
     /// See where an image is, and wait until it is where it is needed
     #[command(subcommand)]
     Image(ImageCommand),
+    /// See where a tag pointed
+    #[command(subcommand)]
+    Tag(TagCommand),
     /// Show what would be lost with each region if it died now
     Rpo(AskArgs),
     /// Limit how fast bytes move between regions
@@ -100,6 +104,19 @@ not restarted; `portolan serve --config DIR/NAME/portolan.toml` brings it back."
 pub(crate) enum ClusterCommand {
     /// Show the members, who leads, and how far behind each is
     Status(AskArgs),
+    /// Have another voter lead: before work on the leader's machine, or to have it near its writers
+    TransferLeader(TransferLeaderArgs),
+}
+
+/// Arguments of `portolan cluster transfer-leader`.
+#[derive(Debug, Args)]
+#[command(after_help = TOKEN_HELP)]
+pub(crate) struct TransferLeaderArgs {
+    /// Who shall lead, by name or id; without it, the voter that is least behind
+    #[arg(value_name = "NODE")]
+    pub(crate) node: Option<String>,
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
 }
 
 /// Arguments of `portolan top`.
@@ -141,7 +158,7 @@ pub(crate) struct RepoShowArgs {
 
 /// Arguments of `portolan repo set`.
 #[derive(Debug, Args)]
-#[command(after_help = REPO_SET_HELP)]
+#[command(after_help = TOKEN_HELP)]
 pub(crate) struct RepoSetArgs {
     /// The beginning of repository names, in whole components: team/prod holds for team/prod and team/prod/app. Give ""
     /// for all repositories
@@ -175,7 +192,7 @@ pub(crate) struct RepoSetArgs {
     pub(crate) change: ChangeArgs,
 }
 
-const REPO_SET_HELP: &str = "\
+const TOKEN_HELP: &str = "\
 Changes need the admin token of the node that is asked: admin.token in its data folder. On the node's own machine it is
 found by itself: in the folder of PORTOLAN_NODE_DATA_DIR, of /etc/portolan/portolan.toml, in /var/lib/portolan, or in
 ./portolan-dev/NAME.";
@@ -212,6 +229,13 @@ pub(crate) struct ImageArgs {
     /// localhost:5000/ghcr.io/org/app:v1
     #[arg(value_name = "REF")]
     pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) ask: RefAskArgs,
+}
+
+/// Whom to ask about what a reference names, and how to print what is answered.
+#[derive(Debug, Args)]
+pub(crate) struct RefAskArgs {
     /// Any node's registry address: HOST:PORT, http://HOST:PORT or https://HOST:PORT [default: the host of REF, else
     /// 127.0.0.1:5000]
     #[arg(long, value_name = "ADDRESS", env = "PORTOLAN_SERVER")]
@@ -245,6 +269,23 @@ pub(crate) struct ImageWaitArgs {
     /// How long to wait: 500ms, 60s, 10m, 2h
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) timeout: Duration,
+}
+
+/// Commands about tags.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TagCommand {
+    /// Show the moves of a tag, newest first, also of one that was removed
+    History(TagHistoryArgs),
+}
+
+/// Arguments of `portolan tag history`.
+#[derive(Debug, Args)]
+pub(crate) struct TagHistoryArgs {
+    /// repository:tag; without a tag it is latest. A registry's host before it is asked, unless --server names another
+    #[arg(value_name = "REF")]
+    pub(crate) tag: String,
+    #[command(flatten)]
+    pub(crate) ask: RefAskArgs,
 }
 
 /// Commands about the links between regions.
@@ -404,139 +445,4 @@ pub(crate) struct ServerArgs {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test, as it should")]
-
-    use super::{Cli, Command, DevArgs, ImageCommand, Rate, interval, rate, tag_reads};
-    use clap::{CommandFactory, Parser};
-    use portolan_registry::TagReads;
-    use std::time::Duration;
-
-    const HOUR: Duration = Duration::from_secs(3_600);
-
-    fn dev(words: &[&str]) -> DevArgs {
-        let words = ["portolan", "dev"].iter().chain(words);
-        match Cli::try_parse_from(words).unwrap().command {
-            Command::Dev(args) => args,
-            other => panic!("not dev: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn dev_has_the_documented_defaults() {
-        let args = dev(&[]);
-        assert_eq!(args.regions, ["eu-west", "us-east", "ap-south"]);
-        assert_eq!((args.nodes_per_region, args.base_port), (1, 5001));
-        assert_eq!(args.address, "127.0.0.1");
-        assert!(!args.json && !args.demo && !args.keep && args.launcher.is_none());
-    }
-
-    #[test]
-    fn dev_takes_a_list_of_regions() {
-        assert_eq!(dev(&["--regions", "a,b"]).regions, ["a", "b"]);
-    }
-
-    #[test]
-    fn an_interval_has_a_unit_and_limits() {
-        for (text, milliseconds) in [
-            ("100ms", Some(100)),
-            ("1s", Some(1_000)),
-            ("60m", Some(3_600_000)),
-            ("99ms", None),
-            ("61m", None),
-            ("1", None),
-            ("s", None),
-            ("1.5s", None),
-            ("-1s", None),
-            ("99999999999999999999s", None),
-            ("", None),
-        ] {
-            assert_eq!(interval(text).ok(), milliseconds.map(Duration::from_millis), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn tag_reads_are_linearizable_or_bounded_by_a_time() {
-        for (text, want) in [
-            ("linearizable", Some(TagReads::Linearizable)),
-            ("bounded:2s", Some(TagReads::BoundedMs(2_000))),
-            ("bounded:250ms", Some(TagReads::BoundedMs(250))),
-            ("bounded:1h", Some(TagReads::BoundedMs(3_600_000))),
-            ("bounded", None),
-            ("bounded:", None),
-            ("bounded:2", None),
-            ("stale", None),
-            ("", None),
-        ] {
-            assert_eq!(tag_reads(text).ok(), want, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_rate_has_a_unit_or_is_none() {
-        for (text, want) in [
-            ("none", Some(Rate::Unlimited)),
-            ("20MB", Some(Rate::Limited(20_000_000))),
-            ("20MB/s", Some(Rate::Limited(20_000_000))),
-            ("500kB", Some(Rate::Limited(500_000))),
-            ("7B", Some(Rate::Limited(7))),
-            ("20", None),
-            ("MB", None),
-            ("1.5MB", None),
-            ("20mb", None),
-            ("", None),
-        ] {
-            assert_eq!(rate(text).ok(), want, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn an_image_is_waited_for_in_a_list_of_regions() {
-        let words = ["portolan", "image", "wait", "app:v1", "--regions", "eu,us", "--timeout", "2h"];
-        let Command::Image(ImageCommand::Wait(args)) = Cli::try_parse_from(words).unwrap().command else {
-            panic!("not image wait");
-        };
-        assert_eq!((args.regions.as_slice(), args.timeout), (&["eu", "us"].map(str::to_owned)[..], 2 * HOUR));
-        assert_eq!((args.image.image.as_str(), args.image.json), ("app:v1", false));
-    }
-
-    #[test]
-    fn wrong_usage_is_refused_with_exit_2() {
-        for words in [
-            &["portolan"][..],
-            &["portolan", "serve"],
-            &["portolan", "sreve", "--config", "x"],
-            &["portolan", "dev", "--base-port", "70000"],
-            &["portolan", "dev", "--nodes-per-region", "-1"],
-            &["portolan", "dev", "--keep"],
-            &["portolan", "cluster"],
-            &["portolan", "cluster", "status", "--jsn"],
-            &["portolan", "top", "--interval", "1"],
-            &["portolan", "repo"],
-            &["portolan", "repo", "set"],
-            &["portolan", "repo", "set", "a", "--copies", "many"],
-            &["portolan", "repo", "set", "a", "--regions", "eu", "--never-outside", "eu"],
-            &["portolan", "repo", "set", "a", "--without-leader", "guess"],
-            &["portolan", "repo", "set", "a", "--inherit", "everything"],
-            &["portolan", "repo", "show"],
-            &["portolan", "image", "status"],
-            &["portolan", "image", "wait", "a", "--timeout", "60"],
-            &["portolan", "image", "wait", "a", "--regions", ""],
-            &["portolan", "image", "wait", "a", "--regions", "eu,,us"],
-            &["portolan", "repo", "set", "a", "--regions", ""],
-            &["portolan", "repo", "set", "a", "--regions", "eu,"],
-            &["portolan", "repo", "set", "a", "--never-outside", ""],
-            &["portolan", "repo", "set", "/", "--copies", "1"],
-            &["portolan", "repo", "set", "//", "--copies", "1"],
-            &["portolan", "bandwidth", "set", "1MB", "--from", ""],
-        ] {
-            let error = Cli::try_parse_from(words).unwrap_err();
-            assert_eq!(error.exit_code(), 2, "{words:?}");
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,9 @@
 //! Everything that can end a command, and the exit code it ends with.
 
 use crate::config::Problems;
-use std::path::PathBuf;
+use portolan_store::StoreError;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{fmt, io};
@@ -105,7 +107,22 @@ pub(crate) enum Failure {
         /// The step.
         step: &'static str,
         /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A step of the start failed because of what lies in the data folder.
+    #[error(
+        "cannot start: {step}: {}\nUnless {} can be mended, put it aside. What this node acknowledged and voted for may \
+         be missing from it, so that it must not come back under its old id: append a member with a new name at the \
+         end of cluster.members of every node, with a peer address that no other member has, and start this one as it \
+         with an empty node.data_dir. It fetches everything from the other nodes.", chain(source.as_ref()), data_dir.display()
+    )]
+    FolderDamaged {
+        /// The step.
+        step: &'static str,
+        /// The folder.
+        data_dir: PathBuf,
+        /// What is wrong.
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The shutdown did not finish in time.
     #[error("the node did not stop within {} s", .0.as_secs_f32())]
@@ -113,7 +130,7 @@ pub(crate) enum Failure {
     /// Raft stopped, which only a failing disk makes it do.
     #[error(
         "the metadata cannot be kept any more: {0}\nThe node stops rather than answer from a state that stands still. \
-         Look after its disk, then start it again."
+         Look after its disk, then start it again; a damaged data folder says then what to do."
     )]
     Consensus(portolan_consensus::ConsensusError),
     /// A part of a serving node ended by itself.
@@ -285,11 +302,20 @@ pub(crate) enum UsageError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What names an image by its digest, which never moves.
+    #[error("{reference:?} names no tag, and only tags have a history: give repository:tag")]
+    TagRef {
+        /// What was given.
+        reference: String,
+    },
     /// Nothing to draw on.
     #[error(
         "portolan top draws on a terminal, and standard output is none: give --once for a text or --json for lines"
     )]
     NotATerminal,
+    /// What is sabotaged, and what is not, taken for each other.
+    #[error("{0}")]
+    Sabotage(crate::sabotage::Mismatch),
     /// Not a pipe.
     #[error("--stop-on-stdin-eof needs a pipe as standard input")]
     StdinNotAPipe,
@@ -299,9 +325,19 @@ impl Failure {
     /// A failed step of the start.
     pub(crate) fn start<E>(step: &'static str) -> impl FnOnce(E) -> Self
     where
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        E: Into<Box<dyn Error + Send + Sync>>,
     {
         move |source| Self::Start { step, source: source.into() }
+    }
+
+    /// The same, with what to do about it where the data folder is to blame for a failed start.
+    pub(crate) fn of_folder(self, data_dir: &Path) -> Self {
+        match self {
+            Self::Start { step, source } if is_damage(source.as_ref()) => {
+                Self::FolderDamaged { step, data_dir: data_dir.to_owned(), source }
+            }
+            other => other,
+        }
     }
 
     /// A failed use of a file.
@@ -342,6 +378,7 @@ impl Failure {
             Self::Listen { .. }
             | Self::DataDir { .. }
             | Self::Start { .. }
+            | Self::FolderDamaged { .. }
             | Self::ShutdownTimeout(_)
             | Self::Consensus(_)
             | Self::PartEnded(_)
@@ -363,8 +400,17 @@ impl Failure {
     }
 }
 
+/// Whether a database or a file of the data folder is not what was written there.
+fn is_damage(error: &(dyn Error + 'static)) -> bool {
+    // Consensus hands errors on inside those of the system, which do not name what they wrap as their source.
+    let wrapped = error.downcast_ref().and_then(io::Error::get_ref);
+    matches!(error.downcast_ref(), Some(StoreError::Corrupt { .. }))
+        || wrapped.is_some_and(|wrapped| is_damage(wrapped))
+        || error.source().is_some_and(is_damage)
+}
+
 /// An error with those of its causes that it does not tell itself.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
@@ -389,5 +435,48 @@ struct Lines<'a>(&'a [String]);
 impl fmt::Display for Lines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::Failure;
+    use portolan_consensus::ConsensusError;
+    use portolan_store::{Config, RaftLog, StoreError};
+    use std::error::Error;
+    use std::io;
+    use std::path::Path;
+
+    fn words(source: impl Into<Box<dyn Error + Send + Sync>>) -> String {
+        Failure::start("a step")(source).of_folder(Path::new("/data/eu-1")).in_words()
+    }
+
+    #[test]
+    fn a_start_that_damage_ends_says_how_to_come_back_under_another_name() {
+        let damage = || StoreError::Corrupt { what: "the raft database".to_owned(), reason: "a hole".to_owned() };
+        let direct = words(damage());
+        let wrapped = words(ConsensusError::Store(io::Error::other(damage())));
+        for told in [&direct, &wrapped] {
+            assert!(told.starts_with("cannot start: a step: "), "{told}");
+            assert!(told.contains("the raft database is corrupt: a hole\nUnless /data/eu-1 can be mended"), "{told}");
+            assert!(told.contains("append a member with a new name"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_start_that_lacks_room_does_not_advise_to_leave_the_data() {
+        let told = words(StoreError::Full { free_bytes: 7, reserve_bytes: 0 });
+        assert!(told.contains("7 bytes free") && !told.contains("new name"), "{told}");
+    }
+
+    #[test]
+    fn a_start_whose_database_cannot_be_opened_does_not_advise_to_leave_the_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || RaftLog::open(folder.path(), &Config::default());
+        let _held = open().unwrap();
+        let told = words(open().unwrap_err());
+        assert!(told.contains("lock") && !told.contains("new name"), "{told}");
     }
 }

@@ -114,13 +114,13 @@ impl Wan {
     /// # Errors
     /// When there is no such region.
     pub fn set(&self, from: &str, to: &str, change: LinkChange) -> Result<(), WanError> {
-        let (a, b) = (self.topology.region(from)?, self.topology.region(to)?);
-        if a == b {
-            return Err(TopologyError::Loop(from.to_owned()).into());
-        }
-        let pair = self.pair(a, b);
-        self.board.change(|links| change.apply(&mut links[pair]));
-        Ok(())
+        self.steering().set(from, to, change)
+    }
+
+    /// What changes its links without borrowing it.
+    #[must_use]
+    pub fn steering(&self) -> Steering {
+        Steering::new(self.topology.clone(), Arc::clone(&self.board))
     }
 
     /// Cuts a region off from all others, both ways. This host still reaches it, and its nodes one another.
@@ -205,9 +205,41 @@ impl Wan {
         }
     }
 
-    /// A link's place on the board, where port 0 is the host.
     fn pair(&self, from: usize, to: usize) -> usize {
-        (from + 1) * (self.topology.regions.len() + 1) + to + 1
+        pair(&self.topology, from, to)
+    }
+}
+
+/// A link's place on the board, where port 0 is the host.
+fn pair(topology: &Topology, from: usize, to: usize) -> usize {
+    (from + 1) * (topology.regions.len() + 1) + to + 1
+}
+
+/// Changes the links of a WAN, which may end meanwhile: then it changes nothing.
+#[derive(Clone)]
+pub struct Steering {
+    topology: Topology,
+    board: Arc<Board>,
+}
+
+impl Steering {
+    /// Of the network with these links on its board.
+    #[must_use]
+    pub fn new(topology: Topology, board: Arc<Board>) -> Self {
+        Self { topology, board }
+    }
+
+    /// [`Wan::set`].
+    ///
+    /// # Errors
+    /// When there is no such region.
+    pub fn set(&self, from: &str, to: &str, change: LinkChange) -> Result<(), WanError> {
+        let (a, b) = (self.topology.region(from)?, self.topology.region(to)?);
+        if a == b {
+            return Err(TopologyError::Loop(from.to_owned()).into());
+        }
+        self.board.change(|links| change.apply(&mut links[pair(&self.topology, a, b)]));
+        Ok(())
     }
 }
 

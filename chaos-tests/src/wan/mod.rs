@@ -34,7 +34,7 @@ pub mod shaper;
 pub mod status;
 pub mod topology;
 
-pub use emulator::{Wan, WanError};
+pub use emulator::{Steering, Wan, WanError};
 pub use link::LinkChange;
 pub use status::Status;
 pub use topology::Topology;

@@ -8,7 +8,7 @@ use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_A
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use portolan_auth::Denied;
 use portolan_oci::{ErrorBody, ErrorCode, ErrorEntry, Invalid};
-use portolan_registry::{PendingBlob, PolicyError, RegistryError};
+use portolan_registry::{LeaderError, PendingBlob, PolicyError, RegistryError};
 use serde_json::{Value, json};
 
 /// Why a request failed.
@@ -154,7 +154,9 @@ fn registry(error: &RegistryError) -> Answer {
     use RegistryError as E;
     match error {
         E::RepoUnknown(_) | E::PolicyUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
-        E::ManifestUnknown { .. } => Answer::new(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
+        E::ManifestUnknown { .. } | E::TagNeverWas { .. } => {
+            Answer::new(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown)
+        }
         E::BlobUnknown { .. } => Answer::new(StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
         E::UploadUnknown(_) => Answer::new(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
         E::ManifestInvalid(error) => Answer::new(StatusCode::BAD_REQUEST, error.code()),
@@ -183,6 +185,7 @@ fn registry(error: &RegistryError) -> Answer {
         }
         E::NotWanted { .. } => Answer::new(StatusCode::CONFLICT, ErrorCode::RegionUnwanted),
         E::Policy(error) => policy(error),
+        E::Leader(error) => leader(error),
         E::StorageFull => Answer::new(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::StorageFull),
         E::Store(_) | E::View(_) | E::Refused(_) | E::Outcome(_) | E::OwnerFailed(_) => {
             Answer::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown)
@@ -210,6 +213,17 @@ fn policy(error: &PolicyError) -> Answer {
     Answer::new(status, ErrorCode::PolicyInvalid)
 }
 
+/// What is asked for names nobody, or conflicts with how the cluster is, unless it may just be too early.
+fn leader(error: &LeaderError) -> Answer {
+    match error {
+        LeaderError::Unknown { .. } => Answer::new(StatusCode::NOT_FOUND, ErrorCode::NodeUnfit),
+        LeaderError::Unfit { .. } | LeaderError::Nobody | LeaderError::NotUnderstood { .. } => {
+            Answer::new(StatusCode::CONFLICT, ErrorCode::NodeUnfit)
+        }
+        LeaderError::NoLeader | LeaderError::NotTaken => Answer::unavailable(ErrorCode::Unavailable, RETRY_SOON),
+    }
+}
+
 /// One entry per digest where a failure is about several; `None` for the others.
 fn details(error: &ApiError) -> Option<Vec<Value>> {
     let ApiError::Registry(error) = error else { return None };
@@ -232,6 +246,9 @@ fn details(error: &ApiError) -> Option<Vec<Value>> {
             Some(vec![json!({ "referrers": parents })])
         }
         RegistryError::RegionUnknown { region, known } => Some(vec![json!({ "region": region, "known": known })]),
+        RegistryError::Leader(LeaderError::Unknown { node, known }) => {
+            Some(vec![json!({ "node": node, "known": known })])
+        }
         RegistryError::NotWanted { regions, wanted, .. } => Some(vec![json!({ "regions": regions, "wanted": wanted })]),
         _ => None,
     }

@@ -5,6 +5,7 @@ use http::header::{AGE, CONTENT_LENGTH, ETAG, LINK, LOCATION, RANGE, WARNING};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use portolan_oci::{Digest, RepoName};
 use portolan_registry::{Stale, UploadProgress};
+use portolan_sabotage::Sabotage;
 
 pub(crate) const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -66,7 +67,8 @@ pub(crate) fn content(headers: &mut HeaderMap, digest: &Digest) {
 
 /// Marks an answer that no leader confirmed.
 pub(crate) fn stale(headers: &mut HeaderMap, stale: Option<Stale>) {
-    if let Some(Stale { age }) = stale {
+    // Sabotaged: nobody is told.
+    if let Some(Stale { age }) = stale.filter(|_| !portolan_sabotage::is(Sabotage::StaleUnmarked)) {
         warn(headers, "the cluster's leader cannot be reached; this answer may be out of date");
         headers.insert(AGE, text(age.as_secs().to_string()));
     }

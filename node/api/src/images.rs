@@ -35,7 +35,8 @@ pub(crate) async fn wait(call: Call) -> Result<Response<Body>, ApiError> {
     Ok(response)
 }
 
-fn image(call: &Call) -> Result<ImageRef, ApiError> {
+/// The image that a query names.
+pub(crate) fn image(call: &Call) -> Result<ImageRef, ApiError> {
     let missing = || ApiError::Query { key: "image", reason: "is missing: give repository:tag".to_owned() };
     Ok(call.query.get("image").filter(|image| !image.is_empty()).ok_or_else(missing)?.parse()?)
 }

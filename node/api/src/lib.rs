@@ -16,7 +16,7 @@
 //! headers.
 //!
 //! In reading order: `route` and `query`, `dispatch` and `call`, the handlers (`base`, `manifests`, `blobs`, `uploads`,
-//! `listing`, `admin` with `repos`, `images`, `bandwidth`, `changes` and `openapi`), `errors`, `body`, `places`, `gate` with `meter` and `span`, `ops`, `serve` with
+//! `listing`, `admin` with `repos`, `images`, `history`, `bandwidth`, `leader`, `changes` and `openapi`), `errors`, `body`, `places`, `gate` with `meter` and `span`, `ops`, `serve` with
 //! `activity` and `stall`.
 
 mod activity;
@@ -31,7 +31,9 @@ mod dispatch;
 mod errors;
 mod gate;
 mod headers;
+mod history;
 mod images;
+mod leader;
 mod listing;
 mod manifests;
 mod meter;

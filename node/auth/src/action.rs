@@ -123,12 +123,16 @@ pub enum Action {
 pub enum AdminResource {
     /// `cluster`: members, voters, the leader, who lags.
     Cluster,
+    /// `cluster/leader`: who leads, and who shall.
+    Leader,
     /// `repos`: what is wanted for repositories, by prefix.
     Repos,
     /// `replication`: where an image lies, and what is missing where.
     Replication,
     /// `wait`: answers once an image is durable where it is asked for.
     Wait,
+    /// `history`: where a tag pointed, move by move.
+    History,
     /// `rpo`: what would be lost with each region now.
     Rpo,
     /// `bandwidth`: how fast bytes may move between regions.
@@ -139,17 +143,28 @@ pub enum AdminResource {
 
 impl AdminResource {
     /// Every resource.
-    pub const ALL: [Self; 7] =
-        [Self::Cluster, Self::Repos, Self::Replication, Self::Wait, Self::Rpo, Self::Bandwidth, Self::OpenApi];
+    pub const ALL: [Self; 9] = [
+        Self::Cluster,
+        Self::Leader,
+        Self::Repos,
+        Self::Replication,
+        Self::Wait,
+        Self::History,
+        Self::Rpo,
+        Self::Bandwidth,
+        Self::OpenApi,
+    ];
 
     /// Its path below `/api/v1/`.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
             Self::Cluster => "cluster",
+            Self::Leader => "cluster/leader",
             Self::Repos => "repos",
             Self::Replication => "replication",
             Self::Wait => "wait",
+            Self::History => "history",
             Self::Rpo => "rpo",
             Self::Bandwidth => "bandwidth",
             Self::OpenApi => "openapi.json",

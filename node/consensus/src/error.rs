@@ -1,5 +1,8 @@
 //! What can go wrong on this floor, by what the caller can do about it.
 
+use portolan_meta::id::NodeId;
+use serde::{Deserialize, Serialize};
+
 /// Starting, stopping, or changing the group failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsensusError {
@@ -55,6 +58,68 @@ pub enum ProposeError {
     /// This node shuts down. The outcome is unknown.
     #[error("this node is stopping")]
     Stopped,
+}
+
+/// A hash of the state is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    /// Another one is being made: each reads the whole state. Ask again when it is done.
+    #[error("the state is being hashed already")]
+    Busy,
+    /// This node shuts down.
+    #[error("this node is stopping")]
+    Stopped,
+    /// The state could not be read.
+    #[error("the store failed: {0}")]
+    Store(#[from] std::io::Error),
+}
+
+/// No other node leads now.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandoverError {
+    /// No leader answered before the deadline. It was certainly not done.
+    #[error("there is no leader")]
+    NoLeader,
+    /// The named node cannot lead, or not now. Nothing was done.
+    #[error("node {node} cannot take the leadership over: {why}")]
+    Unfit {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        why: Unfit,
+    },
+    /// There is no other voter that could lead now. Nothing was done.
+    #[error("no other voter answers and is up to date")]
+    Nobody,
+    /// It was asked for, and no answer tells that it is done: another node may lead, or an election may go on.
+    #[error("the leadership was not taken over in time")]
+    NotTaken,
+    /// The leader does not know what it is asked for, as one of an older version. It did nothing.
+    #[error("node {node} leads, and does not understand that it is to hand over")]
+    NotUnderstood {
+        /// The leader.
+        node: NodeId,
+    },
+    /// This node shuts down.
+    #[error("this node is stopping")]
+    Stopped,
+}
+
+/// Why a node cannot take the leadership over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Unfit {
+    /// It follows without a vote.
+    #[error("it has no vote")]
+    NoVote,
+    /// It does not answer the leader.
+    #[error("it does not answer the leader")]
+    Silent,
+    /// It would have to catch up first.
+    #[error("its log lacks {entries} entries of the leader's")]
+    Behind {
+        /// How many.
+        entries: u64,
+    },
 }
 
 /// A view is not to be had.

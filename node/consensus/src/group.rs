@@ -102,6 +102,30 @@ impl Group {
         self.until(|metrics| (metrics.current_leader != Some(leader.0)).then_some(())).await;
     }
 
+    /// Waits until this node takes `leader` for the leader, or the deadline passes.
+    pub(crate) async fn wait_led_by(&self, leader: NodeId, deadline: Instant) {
+        // What Raft tells of itself is told twice, and the two do not change at once.
+        let mut metrics = self.raft.metrics();
+        let led = async {
+            self.until(|metrics| (metrics.current_leader == Some(leader.0)).then_some(())).await;
+            loop {
+                let known = metrics.borrow_watched().current_leader;
+                if known == Some(leader.0) || metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Past the deadline this node is merely not told yet.
+        let _ = timeout_at(deadline, led).await;
+    }
+
+    /// Waits until somebody leads in a later term; `None` when nobody does before the deadline or Raft stopped.
+    pub(crate) async fn wait_leader_after(&self, term: u64, deadline: Instant) -> Option<NodeId> {
+        let later =
+            self.until(|metrics| metrics.current_leader.filter(|_| metrics.vote.leader_id.term > term).map(NodeId));
+        timeout_at(deadline, later).await.ok().flatten()
+    }
+
     /// Waits until the metrics answer; `None` when Raft stopped.
     async fn until<T>(&self, mut pick: impl FnMut(&RaftServerMetrics<Types>) -> Option<T>) -> Option<T> {
         let mut metrics = self.raft.server_metrics();

@@ -3,8 +3,9 @@
 use crate::change::Change;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::error::{ConsensusError, ProposeError, ReadError};
+use crate::error::{ConsensusError, HandoverError, HashError, ProposeError, ReadError};
 use crate::group::{Group, Raft};
+use crate::handover::{self, Handover};
 use crate::liveness::{Condition, Liveness};
 use crate::log_store::LogStore;
 use crate::members::{self, LocalNode, StaticMember};
@@ -16,11 +17,13 @@ use crate::reading::{Freshness, StateView};
 use crate::server::Server;
 use crate::settings::raft_settings;
 use crate::snapshot::Transfers;
+use crate::state_hash::{StateHash, StateHasher};
 use crate::state_machine::{Announcer, BatchLimits, StateMachine};
 use crate::status::Status;
 use crate::traces::EntryTraces;
 use crate::unreached::Unreached;
 use crate::work::Work;
+use futures::future::BoxFuture;
 use openraft::EmptyNode;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
@@ -49,6 +52,7 @@ pub struct Consensus {
     liveness: Arc<Liveness>,
     server: Arc<Server>,
     work: Arc<Work>,
+    hasher: StateHasher,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -80,7 +84,7 @@ impl Consensus {
         let network =
             Network::new(Arc::clone(&peers), transfers.clone(), Arc::clone(&traces), unreached.clone(), &config);
         let log_store = LogStore::new(Arc::clone(&log), config.append_max_bytes, traces);
-        let raft = Raft::new(local.id.0, settings, network, log_store, machine).await.map_err(raft_error)?;
+        let raft = start_raft(local.id, settings, network, log_store, machine).await?;
         let group = Arc::new(Group {
             node: local.id,
             config,
@@ -125,7 +129,8 @@ impl Consensus {
             spawn(&group, Arc::clone(&work).keep_house()),
         ];
         let tasks = Mutex::new(tasks);
-        Arc::new(Self { local, members, group, log, proposer, barrier, liveness, server, work, tasks })
+        let hasher = StateHasher::default();
+        Arc::new(Self { local, members, group, log, proposer, barrier, liveness, server, work, hasher, tasks })
     }
 
     /// Makes a new group out of the listed voters. For the first listed member only, and only when no listed peer
@@ -207,6 +212,15 @@ impl Consensus {
         StateView::new(Arc::clone(&self.group.state))
     }
 
+    /// Hashes the state as applied here, and says at which index that was. Nodes of one version that have applied the
+    /// same index have the same hash. Reads the whole state, one call at a time.
+    ///
+    /// # Errors
+    /// See [`HashError`].
+    pub async fn state_hash(&self) -> Result<StateHash, HashError> {
+        self.hasher.hash(&self.group).await
+    }
+
     /// What is applied here from now on. A receiver that lags rescans the state.
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Change> {
@@ -248,12 +262,17 @@ impl Consensus {
         self.liveness.set_load(load);
     }
 
-    /// Hands the leadership to another voter, if this node leads. Returns once asked for, not once done.
+    /// Has another voter lead: the named one, or of those that answer the one that lacks least of the log. Any node may
+    /// be asked. Returns once this node knows that another leads, or that the named one did already.
     ///
     /// # Errors
-    /// Raft stopped.
-    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), ConsensusError> {
-        self.group.raft.trigger().transfer_leader(to.0).await.map_err(raft_error)
+    /// See [`HandoverError`].
+    pub async fn hand_over(&self, to: Option<NodeId>, deadline: Instant) -> Result<Handover, HandoverError> {
+        tokio::select! {
+            biased;
+            () = self.group.stopping.cancelled() => Err(HandoverError::Stopped),
+            done = handover::hand_over(&self.group, to, deadline) => done,
+        }
     }
 
     /// What the peer server calls for Raft's messages.
@@ -312,6 +331,18 @@ fn spawn(group: &Group, worker: impl Future<Output = ()> + Send + 'static) -> Jo
     tokio::spawn(async move {
         stopping.run_until_cancelled(worker).await;
     })
+}
+
+/// Starts Raft. Boxed, and in a plain function: the body of an async one is compiled anew into every crate that waits for
+/// it, which with openraft in it costs each of them a minute.
+fn start_raft(
+    node: NodeId,
+    settings: Arc<openraft::Config>,
+    network: Network,
+    log: LogStore,
+    machine: StateMachine,
+) -> BoxFuture<'static, Result<Raft, ConsensusError>> {
+    Box::pin(async move { Raft::new(node.0, settings, network, log, machine).await.map_err(raft_error) })
 }
 
 fn as_peer(member: &StaticMember) -> Member {

@@ -16,8 +16,8 @@
 //! ```
 //!
 //! Reading order: [`Consensus`] (the handle), `propose` with `sequencer` and `clock`, `read_index` with `reading`,
-//! `group` (what they share), `types`, `log_store` with `traces`, `state_machine` with `markers` and `snapshot`, `network` with
-//! `pipeline`, `server`, and `work` with `liveness` (what runs by itself).
+//! `group` (what they share), `types`, `log_store` with `traces`, `state_machine` with `markers`, `snapshot` and `state_hash`, `network` with
+//! `pipeline`, `server`, `handover`, and `work` with `liveness` (what runs by itself).
 
 mod change;
 mod clock;
@@ -26,6 +26,7 @@ mod disk;
 mod error;
 mod group;
 mod handle;
+mod handover;
 mod liveness;
 mod log_store;
 mod markers;
@@ -40,6 +41,7 @@ mod sequencer;
 mod server;
 mod settings;
 mod snapshot;
+mod state_hash;
 mod state_machine;
 mod status;
 #[cfg(test)]
@@ -51,9 +53,11 @@ mod work;
 
 pub use change::Change;
 pub use config::{Config, Profile, Timing};
-pub use error::{ConsensusError, MembersError, ProposeError, ReadError};
+pub use error::{ConsensusError, HandoverError, HashError, MembersError, ProposeError, ReadError, Unfit};
 pub use handle::Consensus;
+pub use handover::Handover;
 pub use liveness::Condition;
 pub use members::{LocalNode, StaticMember};
 pub use reading::{Freshness, StateView};
+pub use state_hash::StateHash;
 pub use status::{NodeProgress, Status};

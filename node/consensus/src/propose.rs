@@ -10,6 +10,7 @@ use portolan_meta::id::NodeId;
 use portolan_meta::limits::LOG_ENTRY_BYTES;
 use portolan_meta::outcome::Outcome;
 use portolan_peer::{PeerError, ProposeCall, Side};
+use portolan_sabotage::Sabotage;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -46,20 +47,34 @@ impl Proposer {
     async fn run(&self, command: Command, deadline: Instant) -> Result<Outcome, ProposeError> {
         let place = timeout_at(deadline, self.places.acquire()).await.map_err(|_| ProposeError::NoLeader)?;
         let _place = place.map_err(|_| ProposeError::Stopped)?;
-        let ticket = self.ticket(deadline).await?;
+        let mut ticket = self.ticket(deadline).await?;
         let mut proposal = Proposal { key: ticket.key, at_ms: u64::MAX, command };
         check_size(&proposal)?;
         let mut handed_over = false;
         loop {
             let give_up = if handed_over { ProposeError::Deadline } else { ProposeError::NoLeader };
             let Some(leader) = self.group.wait_leader(deadline).await else { return Err(give_up) };
-            match self.attempt(leader, &mut proposal, deadline).await {
+            let mut until = deadline;
+            if portolan_sabotage::is(Sabotage::RetryUnderNewSequence) && !handed_over {
+                // Sabotaged: the first attempt gets too little time, and a key that the second one does not have.
+                until = deadline.min(Instant::now() + Duration::from_millis(20));
+            }
+            match attempt(&self.group, leader, &mut proposal, until).await {
                 Attempt::Applied { index, outcome } => {
+                    if portolan_sabotage::is(Sabotage::NoDedupe) {
+                        repeat_later(&self.group, leader, proposal);
+                    }
                     let seen = self.group.wait_applied(index, deadline).await;
                     return if seen { Ok(outcome) } else { Err(ProposeError::Deadline) };
                 }
                 Attempt::NotTaken { .. } => {}
-                Attempt::Unknown => handed_over = true,
+                Attempt::Unknown => {
+                    handed_over = true;
+                    if portolan_sabotage::is(Sabotage::RetryUnderNewSequence) {
+                        ticket = self.ticket(deadline).await?;
+                        proposal.key = ticket.key;
+                    }
+                }
                 Attempt::Stopped => return Err(ProposeError::Stopped),
             }
             if !self.pause(deadline).await {
@@ -89,30 +104,41 @@ impl Proposer {
         sleep(pause).await;
         true
     }
+}
 
-    async fn attempt(&self, leader: NodeId, proposal: &mut Proposal, deadline: Instant) -> Attempt {
-        if leader == self.group.node {
-            return self.group.write(proposal, deadline).await;
-        }
-        let call = ProposeCall { proposal: codec::encode_proposal(proposal).into() };
-        let timeout = deadline.saturating_duration_since(Instant::now());
-        let span = debug_span!("forward", peer = %leader);
-        let reply = tokio::select! {
-            reply = self.group.peers.propose(leader, call, timeout).instrument(span) => reply,
-            // The call may hang for as long as the old leader's host is silent; its successor is already known.
-            () = self.group.wait_leader_gone(leader) => return Attempt::Unknown,
-        };
-        match reply {
-            Ok(reply) => match codec::decode_outcome(&reply.outcome) {
-                Ok(outcome) => Attempt::Applied { index: reply.index, outcome },
-                Err(error) => {
-                    tracing::error!(%error, peer = %leader, "the leader's answer does not decode");
-                    Attempt::Unknown
-                }
-            },
-            Err(error) => not_applied(leader, &error),
-        }
+/// Has the leader write a proposal, be it this node or another.
+async fn attempt(group: &Group, leader: NodeId, proposal: &mut Proposal, deadline: Instant) -> Attempt {
+    if leader == group.node {
+        return group.write(proposal, deadline).await;
     }
+    let call = ProposeCall { proposal: codec::encode_proposal(proposal).into() };
+    let timeout = deadline.saturating_duration_since(Instant::now());
+    let span = debug_span!("forward", peer = %leader);
+    let reply = tokio::select! {
+        reply = group.peers.propose(leader, call, timeout).instrument(span) => reply,
+        // The call may hang for as long as the old leader's host is silent; its successor is already known.
+        () = group.wait_leader_gone(leader) => return Attempt::Unknown,
+    };
+    match reply {
+        Ok(reply) => match codec::decode_outcome(&reply.outcome) {
+            Ok(outcome) => Attempt::Applied { index: reply.index, outcome },
+            Err(error) => {
+                tracing::error!(%error, peer = %leader, "the leader's answer does not decode");
+                Attempt::Unknown
+            }
+        },
+        Err(error) => not_applied(leader, &error),
+    }
+}
+
+/// Sabotaged: the network delivers a proposal once more, sooner or later. That is harmless where somebody remembers what
+/// was applied.
+fn repeat_later(group: &Arc<Group>, leader: NodeId, mut proposal: Proposal) {
+    let group = Arc::clone(group);
+    tokio::spawn(async move {
+        sleep(Duration::from_millis(50 + proposal.key.sequence * 37 % 450)).await;
+        attempt(&group, leader, &mut proposal, Instant::now() + Duration::from_secs(1)).await;
+    });
 }
 
 /// What a failed call says about the proposal it carried.

@@ -1,6 +1,7 @@
 //! Raft's messages and the cluster's questions from other nodes: what the peer server calls.
 
 use crate::group::{Attempt, Group};
+use crate::handover;
 use crate::liveness::Liveness;
 use crate::read_index;
 use crate::snapshot::SnapshotData;
@@ -163,6 +164,14 @@ impl RaftHandler for Server {
         async move {
             let request: TransferLeaderRequest<Types> = parse(&request)?;
             answer(&self.group.raft.handle_transfer_leader(request).await.map_err(failed)?)
+        }
+        .boxed()
+    }
+
+    fn hand_over(&self, from: PeerIdentity, request: Bytes) -> Answer<'_, Bytes> {
+        async move {
+            tracing::info!(peer = %from.node, "is asked to hand the leadership over");
+            answer(&handover::give(&self.group, parse(&request)?).await?)
         }
         .boxed()
     }

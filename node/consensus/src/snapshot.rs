@@ -5,6 +5,7 @@ use crate::markers;
 use crate::metrics;
 use crate::types::Types;
 use openraft::storage::RaftSnapshotBuilder;
+use portolan_sabotage::Sabotage;
 use portolan_store::{Checkpoint, Incoming, State};
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -42,18 +43,23 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
         let checkpoint = blocking(move || state.checkpoint().map_err(io::Error::other)).await?;
         metrics::built();
         tracing::info!(checkpoint = checkpoint.id(), bytes = checkpoint.total_bytes(), "made a snapshot");
-        describe(checkpoint)
+        describe(&self.state, checkpoint)
     }
 }
 
 /// The newest checkpoint, if there is one. Does not wait for one that is being made: Raft asks on the task that applies.
 pub(crate) fn current(state: &State) -> io::Result<Option<Snapshot>> {
-    state.current_checkpoint().map(describe).transpose()
+    state.current_checkpoint().map(|checkpoint| describe(state, checkpoint)).transpose()
 }
 
 /// The meta data is read from the checkpoint itself, not from the state that went on since.
-fn describe(checkpoint: Arc<Checkpoint>) -> io::Result<Snapshot> {
-    Ok(Snapshot { meta: markers::of_checkpoint(&checkpoint)?, snapshot: SnapshotData::Built(checkpoint) })
+fn describe(state: &State, checkpoint: Arc<Checkpoint>) -> io::Result<Snapshot> {
+    let mut meta = markers::of_checkpoint(&checkpoint)?;
+    // Sabotaged: it is taken for as new as the state is by now.
+    if portolan_sabotage::is(Sabotage::SnapshotWithoutApplied) {
+        (meta.last_log_id, meta.last_membership) = markers::of_state(state)?;
+    }
+    Ok(Snapshot { meta, snapshot: SnapshotData::Built(checkpoint) })
 }
 
 /// Lands a checkpoint of another state on the same machine.

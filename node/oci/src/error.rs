@@ -77,6 +77,8 @@ error_codes! {
     PolicyInvalid = "POLICY_INVALID",
     /// An image is waited for in a region where nothing would bring it.
     RegionUnwanted = "REGION_UNWANTED",
+    /// A node that is wanted as the leader is none, or cannot lead now.
+    NodeUnfit = "NODE_UNFIT",
     /// No room for the upload.
     StorageFull = "STORAGE_FULL",
 }

@@ -35,6 +35,9 @@ pub trait RaftHandler: Send + Sync + 'static {
     /// A request to take the leadership over.
     fn transfer_leader(&self, from: PeerIdentity, request: Bytes) -> Answer<'_, Bytes>;
 
+    /// An operator's wish that another node leads, handed to the one that does. Answers once another leads.
+    fn hand_over(&self, from: PeerIdentity, request: Bytes) -> Answer<'_, Bytes>;
+
     /// A snapshot. The frames have been checked: a header first, then every byte of every file in order. If the
     /// stream ends without an error, it is complete; the files' SHA-256 are for the receiver to check.
     fn snapshot(

@@ -233,6 +233,18 @@ impl Peers {
         Ok(bounded("transfer_leader", timeout, client.transfer_leader(request)).await?.payload)
     }
 
+    /// Asks the leader to hand the leadership over. Its answer comes once that is settled, and says whether another leads.
+    ///
+    /// # Errors
+    /// See [`PeerError`]. `Malformed` is of a leader that does not know the call, as one of an older version: it did
+    /// nothing, and trying again does not help until it is upgraded. After `Unreachable`, `Deadline`, `Remote` and a refusal
+    /// of its answer by this side, whether it did is unknown.
+    pub async fn hand_over(&self, target: NodeId, request: Bytes, timeout: Duration) -> Result<Bytes, PeerError> {
+        let mut client = self.raft(target, Lane::Raft)?;
+        let request = with_deadline(v1::RaftPayload { payload: request }, timeout);
+        Ok(bounded("hand_over", timeout, client.hand_over(request)).await?.payload)
+    }
+
     /// Sends a snapshot, over a bulk connection so that appends are not delayed, and returns the receiver's answer
     /// once it is installed. A source that fails ends its stream early: the receiver notices that bytes are missing.
     /// Dropping the future cancels the transfer.

@@ -157,6 +157,7 @@ mod tests {
             (tonic::Status::not_found("no route"), PeerError::Unreachable("no route".to_owned())),
             (tonic::Status::cancelled("Timeout expired"), PeerError::Deadline),
             (tonic::Status::resource_exhausted("shed"), PeerError::Busy),
+            (tonic::Status::unimplemented("of a later version"), PeerError::Malformed("of a later version".to_owned())),
         ];
         for (status, want) in cases {
             assert_eq!(from_status(&status), want);

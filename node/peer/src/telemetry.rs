@@ -7,10 +7,12 @@ use portolan_meta::id::NodeId;
 use std::time::Duration;
 
 /// The calls that are counted.
-const CALLS: [&str; 14] = [
+const CALLS: [&str; 16] = [
     "accuse",
     "append",
     "blob_sums",
+    "forward_upload",
+    "hand_over",
     "hello",
     "ping",
     "pre_vote",

@@ -13,6 +13,7 @@ use portolan_meta::outcome::{Outcome, Refusal};
 use portolan_meta::query;
 use portolan_meta::row::NodeState;
 use portolan_oci::{Digest, Reference, RepoName, Tag};
+use portolan_sabotage::Sabotage;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -96,6 +97,10 @@ impl Registry {
     /// Waits until every other node that is up has applied what this node has applied now, and names those that did
     /// not say so within `deletes.fence_timeout_ms`.
     pub(crate) async fn fence(&self) -> Result<Deleted, RegistryError> {
+        // Sabotaged: nobody is waited for.
+        if portolan_sabotage::is(Sabotage::DeleteWithoutFence) {
+            return Ok(Deleted::default());
+        }
         let index = *self.floors.consensus.applied().borrow();
         let deadline = Instant::now() + ms(self.config.deletes.fence_timeout_ms);
         let nodes = self.local().read(query::nodes)?;

@@ -1,6 +1,7 @@
 //! What can go wrong, by what the caller can do about it. No HTTP here: the API floor gives each variant its status.
 
 use crate::repos_check::{PolicyError, shown_prefix};
+use portolan_consensus::Unfit;
 use portolan_meta::id::NodeId;
 use portolan_meta::outcome::Refusal;
 use portolan_meta::policy::Prefix;
@@ -29,6 +30,14 @@ pub enum RegistryError {
         repo: RepoName,
         /// What was looked for.
         reference: Reference,
+    },
+    /// The repository has not had such a tag, not even one that was removed.
+    #[error("{repo} has never had a tag {tag}")]
+    TagNeverWas {
+        /// Where it was looked for.
+        repo: RepoName,
+        /// What was looked for.
+        tag: Tag,
     },
     /// The blob is not visible in the repository, or no copy of it is left (then pushing it again mends it).
     #[error("blob {digest} is not known in {repo}")]
@@ -97,6 +106,9 @@ pub enum RegistryError {
     /// Settings of a prefix that cannot be.
     #[error("{0}")]
     Policy(#[from] PolicyError),
+    /// No other node leads now.
+    #[error(transparent)]
+    Leader(#[from] LeaderError),
     /// No settings were made for that prefix.
     #[error("no settings were made for {}", shown_prefix(.0))]
     PolicyUnknown(Prefix),
@@ -195,6 +207,51 @@ pub enum RegistryError {
     /// The state machine answered something else than the command's kind of outcome: a defect of this program.
     #[error("an unexpected outcome for {0}")]
     Outcome(&'static str),
+}
+
+/// Why no other node leads now.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaderError {
+    /// There is no such node.
+    #[error("the cluster has no node {node:?}: name one of {}", known.join(", "))]
+    Unknown {
+        /// What was asked for.
+        node: String,
+        /// The names of the nodes that there are.
+        known: Vec<String>,
+    },
+    /// It cannot lead, or not now.
+    #[error("{node} cannot take the leadership over: {why}; {}", instead_of(*why))]
+    Unfit {
+        /// Its name.
+        node: String,
+        /// Why.
+        why: Unfit,
+    },
+    /// Nobody else can lead now.
+    #[error("no other voter answers the leader and is up to date: see in the cluster's status whom to bring back")]
+    Nobody,
+    /// There is no leader that could hand over.
+    #[error("there is no leader that could hand over: try again when the cluster's status names one")]
+    NoLeader,
+    /// It was handed over, but not taken over in time: the cluster may be electing.
+    #[error("the leadership was not taken over in time: before another try, see in the cluster's status who leads now")]
+    NotTaken,
+    /// The leader is of a version that does not hand over. Nothing was done.
+    #[error("{leader} leads, and its version does not hand over when asked: upgrade that node first")]
+    NotUnderstood {
+        /// Its name.
+        leader: String,
+    },
+}
+
+/// What to do about a node that cannot lead.
+const fn instead_of(why: Unfit) -> &'static str {
+    match why {
+        Unfit::NoVote => "name one that has, or none",
+        Unfit::Silent => "bring it back, or name another",
+        Unfit::Behind { .. } => "wait until it has caught up, or name another",
+    }
 }
 
 /// A blob that keeps a push waiting.

@@ -19,8 +19,10 @@
 //! - `push`: puts a manifest once its blobs are durable enough. `delete`: takes away.
 //! - `image_ref`, `image_state`, `image`, `image_transfers`, `image_wait`: where an image is with everything that belongs
 //!   to it, and waiting until it is where somebody needs it. `rpo_report`, `rpo`: what would be lost with a region.
+//! - `history`: where a tag pointed.
 //! - `repos_check`, `repos`, `bandwidth`: what operators want for repositories, and of the links between regions.
-//! - `report`: the cluster as an operator sees it. `readiness`: whether this node can serve pulls and take pushes.
+//! - `report`: the cluster as an operator sees it. `leader`: having another node lead. `readiness`: whether this node can
+//!   serve pulls and take pushes.
 //! - `traffic`: what clients asked of this node; `load`: that and what it has to do, for the other nodes.
 //! - `testing` (a feature): nodes in one process, for the tests of this floor and of those above.
 
@@ -33,11 +35,13 @@ mod delete;
 mod disk;
 mod forward;
 mod fresh;
+mod history;
 mod image;
 mod image_ref;
 mod image_state;
 mod image_transfers;
 mod image_wait;
+mod leader;
 mod life;
 mod list;
 mod load;
@@ -68,9 +72,11 @@ pub use bandwidth::{Bandwidth, RateLimit};
 pub use clock::Stale;
 pub use config::Config;
 pub use delete::Deleted;
-pub use error::{BodyError, PendingBlob, RegistryError};
+pub use error::{BodyError, LeaderError, PendingBlob, RegistryError};
+pub use history::{TagHistory, TagHistoryAnswer, TagMove};
 pub use image::{ImageAnswer, ImageRegion, ImageReport};
 pub use image_ref::ImageRef;
+pub use leader::{LeaderChange, LeaderReport, LeaderWanted};
 pub use list::{Listing, Referrer};
 pub use portolan_meta::policy::Prefix;
 pub use pour::{Chunk, UploadBody};

@@ -89,6 +89,7 @@ fn fault(error: &RegistryError) -> UploadFault {
         E::Stopping => UploadFault::Stopping,
         E::RepoUnknown(_)
         | E::ManifestUnknown { .. }
+        | E::TagNeverWas { .. }
         | E::BlobUnknown { .. }
         | E::ManifestInvalid(_)
         | E::ManifestTooLarge { .. }
@@ -102,6 +103,7 @@ fn fault(error: &RegistryError) -> UploadFault {
         | E::RegionUnknown { .. }
         | E::NotWanted { .. }
         | E::Policy(_)
+        | E::Leader(_)
         | E::PolicyUnknown(_)
         | E::Unreachable(_)
         | E::OwnerAway(_)

@@ -6,7 +6,7 @@ use crate::readings::{Readings, Shared};
 use crate::rpo_report::RpoReport;
 use crate::sessions::Sessions;
 use crate::traffic::Traffic;
-use portolan_consensus::Consensus;
+use portolan_consensus::{Consensus, HashError, StateHash};
 use portolan_meta::id::NodeId;
 use portolan_peer::Peers;
 use portolan_replication::Replication;
@@ -66,6 +66,14 @@ impl Registry {
     #[must_use]
     pub fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
+    }
+
+    /// What this node has applied, in short, and up to which index: the same on every node of one version.
+    ///
+    /// # Errors
+    /// See [`HashError`].
+    pub async fn state_hash(&self) -> Result<StateHash, HashError> {
+        self.floors.consensus.state_hash().await
     }
 
     /// This node's id.

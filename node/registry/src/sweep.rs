@@ -5,6 +5,7 @@ use crate::disk::blocking;
 use crate::error::RegistryError;
 use crate::registry::Registry;
 use crate::session::{Session, SessionNote, Slot, UploadId};
+use portolan_sabotage::Sabotage;
 use portolan_store::{PartInfo, PartKind, Parts};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -109,6 +110,10 @@ impl Registry {
 
     /// Removes a session's bytes from the disk. Nobody of ours may still have the part open.
     pub(crate) async fn remove_part(&self, session: &Session) -> Result<(), RegistryError> {
+        // Sabotaged: they stay.
+        if portolan_sabotage::is(Sabotage::LeaveUploads) {
+            return Ok(());
+        }
         let parts = self.parts();
         let id = session.part_id();
         parts.wait_free(&id).await;

@@ -12,13 +12,12 @@ use std::sync::Arc;
 pub(crate) fn adopt(
     confirm: &Arc<Confirm>,
     blobs: &Blobs,
-    started: u64,
     found: &[(Digest, FileId)],
     generation: impl Fn(&Digest) -> Option<u64>,
 ) -> HashSet<Digest> {
     let mut adopted = HashSet::new();
     for (digest, file) in found {
-        if ulid::Ulid(file.0).timestamp_ms() < started
+        if blobs.is_of_earlier_start(*file)
             && let Some(generation) = generation(digest)
             && let Some(held) = confirm.hold(*digest, *file)
             && blobs.verify_whole(digest, *file).is_ok()

@@ -65,8 +65,6 @@ pub(crate) enum Brought {
 
 /// Brings batches of small blobs.
 pub(crate) struct Batches {
-    /// When this start began, in milliseconds since the Unix epoch, as file ids count it.
-    started: u64,
     blobs: Arc<Blobs>,
     earlier: Arc<Earlier>,
     holders: Arc<Holders>,
@@ -132,7 +130,7 @@ impl Drop for Claim<'_> {
 
 impl Batches {
     pub(crate) fn new(
-        (started, store): (u64, StoreId),
+        store: StoreId,
         blobs: Arc<Blobs>,
         consensus: Arc<Consensus>,
         holders: Arc<Holders>,
@@ -141,8 +139,8 @@ impl Batches {
         confirm: Arc<Confirm>,
     ) -> Arc<Self> {
         let (disk, coming, patience) = (Disk::new(Arc::clone(&blobs)), Mutex::default(), Mutex::default());
-        let earlier = Arc::new(Earlier::new(started, store, Arc::clone(&blobs), consensus));
-        Arc::new(Self { started, blobs, earlier, holders, sources, fetches, confirm, disk, coming, patience })
+        let earlier = Arc::new(Earlier::new(store, Arc::clone(&blobs), consensus));
+        Arc::new(Self { blobs, earlier, holders, sources, fetches, confirm, disk, coming, patience })
     }
 
     /// Brings small blobs, each of at most [`portolan_peer::MANY_BLOB_BYTES`], and tells of each what became of it. All
@@ -203,12 +201,11 @@ impl Batches {
     /// Looks for files of an earlier start.
     async fn adopt(&self, items: &mut [Item]) {
         let (blobs, earlier, confirm) = (Arc::clone(&self.blobs), Arc::clone(&self.earlier), Arc::clone(&self.confirm));
-        let started = self.started;
         let generations: HashMap<Digest, u64> = items.iter().map(|item| (item.digest, item.known.generation)).collect();
         let looked = blocking(move || {
             let digests: Vec<Digest> = generations.keys().copied().collect();
             let found = earlier.find(&digests)?;
-            Ok(adopt(&confirm, &blobs, started, &found, |digest| generations.get(digest).copied()))
+            Ok(adopt(&confirm, &blobs, &found, |digest| generations.get(digest).copied()))
         });
         match looked.await {
             Ok(adopted) => {

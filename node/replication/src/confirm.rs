@@ -11,7 +11,7 @@ use portolan_meta::outcome::{Outcome, Refusal};
 use portolan_meta::query;
 use portolan_oci::Digest;
 use portolan_store::Blobs;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -38,6 +38,22 @@ struct Waiting {
     files: HashMap<Digest, FileId>,
     /// Those that are looked at, and perhaps handed over: nobody may read them yet.
     held: HashMap<Digest, FileId>,
+    /// The files of earlier starts that this one has announced and that did not come to count: as many as those left
+    /// unannounced, at most.
+    adopted: HashSet<FileId>,
+}
+
+impl Waiting {
+    /// What was announced is judged. One that counts has a row, which tells more; of one that does not, another
+    /// announcement may be on its way.
+    fn settle(&mut self, finished: &Finished, counts: bool) {
+        if self.files.get(&finished.digest) == Some(&finished.file) {
+            self.files.remove(&finished.digest);
+        }
+        if counts {
+            self.adopted.remove(&finished.file);
+        }
+    }
 }
 
 /// A file of an earlier start that nobody unlinks meanwhile.
@@ -51,6 +67,7 @@ impl Held {
     /// Hands it over, as it was found to be whole.
     pub(crate) fn announce(self, generation: u64) {
         debug!(digest = %self.digest, "a file of an earlier start is announced instead of fetched");
+        self.confirm.lock().adopted.insert(self.file);
         self.confirm.push(Finished { digest: self.digest, file: self.file, generation, adopted: true });
     }
 }
@@ -111,6 +128,12 @@ impl Confirm {
         let given_up = self.consensus.local().read(|view| query::is_given_up(view, self.store, file));
         // Where that cannot be read the file stays, and is found again.
         matches!(given_up, Ok(false)).then_some(held)
+    }
+
+    /// Whether this start has announced a file of an earlier one that did not come to count since. Of two announcements the
+    /// first may come last, so that not even a refusal says that no other is on its way.
+    pub(crate) fn has_announced(&self, file: FileId) -> bool {
+        self.lock().adopted.contains(&file)
     }
 
     /// Whether a file may not be unlinked, because it is or will be announced.
@@ -209,12 +232,7 @@ impl Confirm {
 
     async fn settle(&self, finished: Finished, counts: bool) {
         let Finished { digest, file, adopted, .. } = finished;
-        {
-            let mut waiting = self.lock();
-            if waiting.files.get(&digest) == Some(&file) {
-                waiting.files.remove(&digest);
-            }
-        }
+        self.lock().settle(&finished, counts);
         if counts {
             telemetry::copies().increment(1);
             return;
@@ -241,4 +259,34 @@ enum Verdict {
     Refused,
     /// Unknown, or not yet.
     Again,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Finished, Waiting};
+    use portolan_meta::id::FileId;
+    use portolan_oci::Digest;
+
+    #[test]
+    fn an_adopted_file_is_remembered_until_it_counts_and_not_only_until_it_is_refused() {
+        let (digest, file) = (Digest::sha256_of(b"x"), FileId(1));
+        let finished = Finished { digest, file, generation: 1, adopted: true };
+        let mut waiting = Waiting::default();
+        for (counts, remembered) in [(false, true), (true, false)] {
+            waiting.files.insert(digest, file);
+            waiting.adopted.insert(file);
+            waiting.settle(&finished, counts);
+            assert_eq!(waiting.adopted.contains(&file), remembered, "counts: {counts}");
+            assert!(waiting.files.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_waits_under_another_file_by_now_goes_on_waiting() {
+        let digest = Digest::sha256_of(b"x");
+        let mut waiting = Waiting::default();
+        waiting.files.insert(digest, FileId(2));
+        waiting.settle(&Finished { digest, file: FileId(1), generation: 1, adopted: false }, true);
+        assert_eq!(waiting.files.get(&digest), Some(&FileId(2)));
+    }
 }

@@ -11,6 +11,7 @@ use portolan_meta::id::StoreId;
 use portolan_meta::placement::{Standing, Topology};
 use portolan_oci::Digest;
 use portolan_peer::MANY_BLOB_BYTES;
+use portolan_sabotage::Sabotage;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -54,7 +55,10 @@ impl Desk {
     pub(crate) fn note(&self, facts: Vec<(Digest, Option<Standing>)>) {
         let now = Instant::now();
         let (mut plan, mut exposed, mut surplus) = (self.plan(), self.exposed(), self.surplus());
-        for (digest, standing) in facts {
+        // Sabotaged: of one blob in four nobody hears, neither by a change nor by a scan.
+        let is_missed =
+            |digest: &Digest| portolan_sabotage::is(Sabotage::DropWakeUps) && digest.raw()[0].is_multiple_of(4);
+        for (digest, standing) in facts.into_iter().filter(|(digest, _)| !is_missed(digest)) {
             exposed.note(digest, standing.as_ref());
             surplus.note(digest, standing.as_ref(), now);
             plan.note(digest, standing.as_ref().and_then(Missing::of));

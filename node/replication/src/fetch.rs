@@ -132,6 +132,11 @@ impl Fetches {
         running.values().map(|fetch| fetch.status()).collect()
     }
 
+    /// Whether a digest has a transfer under way.
+    pub(crate) fn is_running(&self, digest: &Digest) -> bool {
+        self.lock().contains_key(digest)
+    }
+
     /// What is here of a transfer under way.
     pub(crate) fn chunks(&self, digest: &Digest) -> Option<ChunkReader> {
         self.lock().get(digest).and_then(|fetch| fetch.chunks())

@@ -18,6 +18,7 @@
 //! - `confirm`: turns finished files into committed locations.
 //! - `plan`, `exposure`, `surplus`, `desk`: what is missing, what hangs on one region, what is too much.
 //! - `worker`, `reclaim`: the loops that bring what policy wants here, and let go of what it does not.
+//! - `adopt`, `unlisted`, `sweep`: files that an earlier start finished and did not announce.
 //! - `budget`: how fast bytes come from other regions.
 //! - `lag`: how far each region is behind each other one.
 //! - `settle`: waits until blobs are as durable as an ack policy demands.
@@ -48,6 +49,8 @@ mod rate;
 mod reads;
 mod reclaim;
 pub mod replication;
+#[cfg(test)]
+mod rows;
 mod scan;
 mod segments;
 mod serve;
@@ -56,10 +59,12 @@ mod source;
 pub mod status;
 mod surplus;
 mod suspects;
+mod sweep;
 mod table;
 mod telemetry;
 mod through;
 mod transfer;
+mod unlisted;
 mod worker;
 
 pub use config::Config;

@@ -18,6 +18,7 @@ use crate::serve::Serve;
 use crate::settle;
 use crate::source::Sources;
 use crate::status::{Exposure, FetchStatus, Losses, PeerHealth, ReplicationStatus};
+use crate::sweep::Sweep;
 use crate::table::Tables;
 use crate::telemetry;
 use crate::through::Through;
@@ -55,7 +56,7 @@ impl Replication {
     #[must_use]
     pub fn start(config: Config, me: Me, blobs: Arc<Blobs>, consensus: Arc<Consensus>, peers: Arc<Peers>) -> Arc<Self> {
         telemetry::describe(peers.members().iter().map(|member| member.node));
-        let (node, store) = (me.node, StoreId::from(me.node));
+        let (node, store, own) = (me.node, StoreId::from(me.node), me.clone());
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let owner = || (tasks.clone(), stop.clone());
         let desk = Desk::new(&config, &me);
@@ -88,9 +89,8 @@ impl Replication {
             Arc::clone(&blobs),
             Arc::clone(&consensus),
         );
-        let started = ulid::Ulid::new().timestamp_ms();
         let batches = Batches::new(
-            (started, store),
+            store,
             Arc::clone(&blobs),
             Arc::clone(&consensus),
             Arc::clone(&holders),
@@ -99,10 +99,10 @@ impl Replication {
             Arc::clone(&confirm),
         );
         let confirmations = config.confirmations;
+        let sweep = Sweep::new(&config, own, (&blobs, &consensus), (&fetches, &confirm));
         let worker = Worker {
             config,
             desk: Arc::clone(&desk),
-            started,
             blobs,
             consensus: Arc::clone(&consensus),
             holders: Arc::clone(&holders),
@@ -115,6 +115,7 @@ impl Replication {
             tasks.spawn(Arc::clone(&confirm).run(stop.clone()));
         }
         tasks.spawn(reclaim.run(stop.clone()));
+        tasks.spawn(sweep.run(stop.clone()));
         tasks.spawn(Arc::clone(&holders).tell(stop.clone()));
         tasks.spawn(Arc::new(worker).run());
         Arc::new(Self { node, consensus, holders, opener, serve, fetches, confirm, desk, tasks, stop })

@@ -21,6 +21,8 @@ pub(crate) fn describe(peers: impl Iterator<Item = NodeId>) {
     describe_health();
     damaged().increment(0);
     dropped().increment(0);
+    swept_files().increment(0);
+    swept_bytes().increment(0);
     copies().increment(0);
     served_bytes().increment(0);
     drop(confirm_seconds());
@@ -60,6 +62,11 @@ fn describe_transfers() {
         "portolan_replication_dropped_total",
         "Own copies given up because policy does not want them here and every target has one."
     );
+    describe_counter!(
+        "portolan_replication_swept_files_total",
+        "Files of earlier starts that nobody listed and nobody needed, and that were unlinked."
+    );
+    describe_counter!("portolan_replication_swept_bytes_total", Unit::Bytes, "The bytes of those swept files.");
     describe_counter!("portolan_replication_copies_total", "Copies whose location was committed.");
     describe_histogram!(
         "portolan_replication_confirm_seconds",
@@ -151,6 +158,16 @@ pub(crate) fn served_bytes() -> Counter {
 /// Own copies that were given up because policy does not want them here.
 pub(crate) fn dropped() -> Counter {
     counter!("portolan_replication_dropped_total")
+}
+
+/// Files of earlier starts that nobody listed, and that were unlinked.
+pub(crate) fn swept_files() -> Counter {
+    counter!("portolan_replication_swept_files_total")
+}
+
+/// The bytes of those files.
+pub(crate) fn swept_bytes() -> Counter {
+    counter!("portolan_replication_swept_bytes_total")
 }
 
 /// How long a confirmation takes.

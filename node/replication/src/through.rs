@@ -8,6 +8,7 @@ use bytes::Bytes;
 use portolan_meta::id::NodeId;
 use portolan_oci::{Digest, Hasher};
 use portolan_peer::Lane;
+use portolan_sabotage::Sabotage;
 use portolan_store::{CHUNK_BYTES, PartReader};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -152,8 +153,10 @@ impl ThroughReader {
             self.held_bytes += to - from;
             self.held.push_back(bytes.slice(slice));
         }
+        // Sabotaged: nothing waits for the digest.
+        let held = if portolan_sabotage::is(Sabotage::CompleteUnproven) { 0 } else { CHUNK_BYTES };
         while let Some(first) = self.held.front()
-            && self.held_bytes - first.len() as u64 >= CHUNK_BYTES
+            && self.held_bytes - first.len() as u64 >= held
         {
             self.held_bytes -= first.len() as u64;
             self.ready.extend(self.held.pop_front());
@@ -162,7 +165,8 @@ impl ThroughReader {
 
     async fn verify(&mut self) -> Result<(), ReadError> {
         let actual = self.hasher.take().map(Hasher::finish);
-        if actual == Some(self.digest) {
+        // Sabotaged: whatever came is right.
+        if actual == Some(self.digest) || portolan_sabotage::is(Sabotage::TrustPeerBytes) {
             self.ready.append(&mut self.held);
             return Ok(());
         }

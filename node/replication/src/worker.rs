@@ -36,8 +36,6 @@ const GAUGES_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Worker {
     pub(crate) config: Config,
     pub(crate) desk: Arc<Desk>,
-    /// When this start began, in milliseconds since the Unix epoch, as file ids count it.
-    pub(crate) started: u64,
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) consensus: Arc<Consensus>,
     pub(crate) holders: Arc<Holders>,
@@ -248,10 +246,10 @@ impl Worker {
 
     /// Looks for a file of an earlier start; says whether one is announced.
     async fn adopt(&self, digest: Digest, generation: u64) -> bool {
-        let (blobs, started, confirm) = (Arc::clone(&self.blobs), self.started, Arc::clone(&self.confirm));
+        let (blobs, confirm) = (Arc::clone(&self.blobs), Arc::clone(&self.confirm));
         let found = blocking(move || {
             let found: Vec<_> = blobs.files_of(&digest)?.into_iter().map(|file| (digest, file)).collect();
-            Ok(!adopt(&confirm, &blobs, started, &found, |_| Some(generation)).is_empty())
+            Ok(!adopt(&confirm, &blobs, &found, |_| Some(generation)).is_empty())
         });
         found.await.unwrap_or_else(|error| {
             warn!(%digest, %error, "the disk could not be asked for an earlier copy");

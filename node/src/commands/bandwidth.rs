@@ -1,14 +1,13 @@
 //! `portolan bandwidth`: how fast bytes may move between regions.
 
-use super::terminal::{drawn, say, table, tell, to_the_right};
-use super::token;
+use super::terminal::{drawn, table, tell, to_the_right};
+use super::token::{self, Change};
 use super::top::words;
 use crate::cli::{AskArgs, BandwidthSetArgs, Rate};
 use crate::client::Client;
 use crate::error::Failure;
 use portolan_meta::row::Traffic;
 use portolan_registry::{Bandwidth, RateLimit};
-use reqwest::Method;
 
 const TARGET: &str = "/api/v1/bandwidth";
 
@@ -25,14 +24,9 @@ pub(crate) async fn ls(args: &AskArgs) -> Result<(), Failure> {
 /// # Errors
 /// When it is refused, or the node does not answer.
 pub(crate) async fn set(args: &BandwidthSetArgs) -> Result<(), Failure> {
-    let ask = &args.change.ask;
-    let client = Client::of(&ask.server)?;
+    let client = Client::of(&args.change.ask.server)?;
     let (before, _) = client.read::<Bandwidth>(TARGET).await?;
-    let body = serde_json::to_string(&changed(before, args)).map_err(std::io::Error::other)?;
-    let told = token::change(&client, Method::PUT, TARGET, Some(&body), args.change.token_file.as_deref()).await?;
-    let bandwidth: Bandwidth = client.parse(&told)?;
-    say(&if ask.json { told.trim_end().to_owned() } else { render(&bandwidth) })?;
-    Ok(())
+    token::make(&client, Change::put(TARGET, &changed(before, args))?, &args.change, render).await
 }
 
 /// The limits after a command. What says more about whom it holds for is tried first.

@@ -3,14 +3,13 @@
 mod settings;
 
 use super::terminal::{Colour, drawn, paint, say, table, tell, to_the_right};
-use super::token;
+use super::token::{self, Change};
 use crate::ask::encode;
 use crate::cli::{AskArgs, RepoSetArgs, RepoShowArgs};
 use crate::client::Client;
 use crate::error::Failure;
 use comfy_table::Table;
 use portolan_registry::{Prefix, RepoSettings, ReposReport, SettingsChange};
-use reqwest::Method;
 use settings::{FIELDS, inherited, merged, said};
 
 /// How many repositories are asked for at once.
@@ -59,18 +58,14 @@ pub(crate) async fn set(args: &RepoSetArgs) -> Result<(), Failure> {
     let (report, _) = client.read::<ReposReport>(&target).await?;
     let before = report.prefixes.into_iter().next().map(|prefix| prefix.settings).unwrap_or_default();
     let after = merged(&before, args).map_err(Failure::Usage)?;
-    let file = args.change.token_file.as_deref();
-    let told = if after != RepoSettings::default() {
-        let body = serde_json::to_string(&after).map_err(std::io::Error::other)?;
-        token::change(&client, Method::PUT, &target, Some(&body), file).await?
+    let change = if after != RepoSettings::default() {
+        Change::put(&target, &after)?
     } else if before != RepoSettings::default() {
-        token::change(&client, Method::DELETE, &target, None, file).await?
+        Change::delete(&target)
     } else {
         return Ok(say(&unchanged(&args.prefix, ask.json))?);
     };
-    let change: SettingsChange = client.parse(&told)?;
-    say(&if ask.json { told.trim_end().to_owned() } else { render_change(&change) })?;
-    Ok(())
+    token::make(&client, change, &args.change, render_change).await
 }
 
 /// What is told when nothing is set at a prefix and nothing shall be, which no node is asked for.

@@ -39,11 +39,12 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<(), Failure> {
 
 async fn serve(config: Config, args: &ServeArgs, telemetry: &Telemetry, stop: &Stop) -> Result<(), Failure> {
     let token = stop.token();
+    let data_dir = config.node.data_dir.clone();
     let mut node = match Node::start(config, &args.config, telemetry.renderer(), &token).await {
         Ok(node) => node,
         // Told to stop while it still looked for its peers.
         Err(Failure::Interrupted) => return Ok(()),
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.of_folder(&data_dir)),
     };
     let ended = node.run_until(&token).await;
     let stopped = node.stop().await;

@@ -1,29 +1,63 @@
 //! Changes by the admin API: the token of the node that is asked goes with them.
 
+use super::terminal::say;
 use crate::admin;
 use crate::ask::{Ask, TIMEOUT};
+use crate::cli::ChangeArgs;
 use crate::client::{Client, ClientError};
 use crate::error::Failure;
 use portolan_meta::id::NodeId;
 use reqwest::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 /// A change may wait for a leader.
 const PATIENCE: u32 = 3;
 
-/// What a change is answered with: the text of its 200. Without a file the folders of this machine are looked through, and
-/// only for a node that is on it: its token is that of the folder with its own data, and goes to nobody else.
+/// A change that is asked for.
+pub(super) struct Change<'a> {
+    method: Method,
+    target: &'a str,
+    body: Option<String>,
+}
+
+impl<'a> Change<'a> {
+    /// What stands there from now on.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub(super) fn put(target: &'a str, wanted: &impl Serialize) -> std::io::Result<Self> {
+        let body = serde_json::to_string(wanted).map_err(std::io::Error::other)?;
+        Ok(Self { method: Method::PUT, target, body: Some(body) })
+    }
+
+    /// Nothing stands there from now on.
+    pub(super) const fn delete(target: &'a str) -> Self {
+        Self { method: Method::DELETE, target, body: None }
+    }
+}
+
+/// Makes a change, and prints what it is answered with: the JSON, or what `render` makes of it.
 ///
 /// # Errors
 /// When it is refused, nobody answers, or no token is found.
-pub(crate) async fn change(
+pub(super) async fn make<T: DeserializeOwned>(
     client: &Client,
-    method: Method,
-    target: &str,
-    body: Option<&str>,
-    file: Option<&Path>,
-) -> Result<String, Failure> {
+    change: Change<'_>,
+    args: &ChangeArgs,
+    render: impl FnOnce(&T) -> String,
+) -> Result<(), Failure> {
+    let told = answer(client, change, args.token_file.as_deref()).await?;
+    let parsed: T = client.parse(&told)?;
+    say(&if args.ask.json { told.trim_end().to_owned() } else { render(&parsed) })?;
+    Ok(())
+}
+
+/// What a change is answered with: the text of its 200. Without a file the folders of this machine are looked through, and
+/// only for a node that is on it: its token is that of the folder with its own data, and goes to nobody else.
+async fn answer(client: &Client, change: Change<'_>, file: Option<&Path>) -> Result<String, Failure> {
     let Tokens { found, mut of_no_use } = match file {
         Some(file) => {
             let token = std::fs::read_to_string(file).map_err(Failure::file(file))?;
@@ -34,10 +68,10 @@ pub(crate) async fn change(
     };
     for (path, token) in &found {
         let ask = Ask {
-            method: method.clone(),
-            target,
+            method: change.method.clone(),
+            target: change.target,
             token: Some(token.trim()),
-            body: body.map(str::to_owned),
+            body: change.body.clone(),
             within: TIMEOUT * PATIENCE,
         };
         let answered = client.ask(ask).await.map_err(failed)?;

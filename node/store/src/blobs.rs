@@ -17,6 +17,7 @@ mod chunks;
 mod home;
 mod install;
 mod layout;
+mod lone;
 mod part;
 mod parts;
 mod progress;
@@ -53,6 +54,7 @@ use shared::{OpenParts, Shared};
 use space::Space;
 use std::path::Path;
 use std::sync::Arc;
+use ulid::Ulid;
 
 /// The blob files of one disk.
 #[derive(Debug)]
@@ -71,7 +73,8 @@ impl Blobs {
         files::create_dir(data_dir)?;
         let layout = Layout::create(data_dir)?;
         let space = Space { root: data_dir.to_owned(), reserve_bytes: config.reserve_bytes };
-        let shared = Arc::new(Shared { layout, space, config: config.clone(), open: OpenParts::default() });
+        let (open, started_ms) = (OpenParts::default(), Ulid::new().timestamp_ms());
+        let shared = Arc::new(Shared { layout, space, config: config.clone(), open, started_ms });
         let blobs = Arc::new(Self { shared });
         for kind in PartKind::ALL {
             blobs.parts(kind).sweep()?;
@@ -131,6 +134,30 @@ impl Blobs {
     pub fn files_beside(&self, digest: &Digest) -> Result<Vec<(Digest, FileId)>, StoreError> {
         let names = files::names_in(&self.shared.layout.folder(digest))?;
         Ok(names.iter().filter_map(|name| layout::blob_in(name, digest.algorithm())).collect())
+    }
+
+    /// Whether an earlier start made a file. Of this start's own it is never said, whatever the clock does; of one that an
+    /// earlier start made under a clock that was ahead it is not said either.
+    #[must_use]
+    pub fn is_of_earlier_start(&self, file: FileId) -> bool {
+        Ulid(file.0).timestamp_ms() < self.shared.started_ms
+    }
+
+    /// The length of a blob file in bytes; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn size_of(&self, digest: &Digest, file: FileId) -> Result<Option<u64>, StoreError> {
+        files::size_of(&self.shared.layout.blob(digest, file))
+    }
+
+    /// Removes what earlier starts left of sidecars in the folder in which a digest's files lie, and whose own file is not
+    /// there; tells how many. Blocks for a listing.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn remove_lone_sums(&self, beside: &Digest) -> Result<usize, StoreError> {
+        lone::remove(&self.shared, beside, |file| self.is_of_earlier_start(file))
     }
 
     /// Hashes a whole file and notes that it was verified. Blocks for as long as reading it takes.

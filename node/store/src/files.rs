@@ -98,6 +98,15 @@ pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, StoreError> 
     }
 }
 
+/// The length of a file in bytes; `None` when there is none.
+pub(crate) fn size_of(path: &Path) -> Result<Option<u64>, StoreError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(io("measuring", path, source)),
+    }
+}
+
 /// Removes a folder with all in it; a missing one is no error.
 pub(crate) fn remove_dir(path: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(path) {

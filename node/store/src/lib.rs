@@ -31,6 +31,7 @@ mod identity;
 mod raft_log;
 mod state;
 mod telemetry;
+mod wal;
 
 pub use blobs::{
     BlobReader, BlobStream, Blobs, CHUNK_BYTES, Chunk, ChunkReader, ChunkedPart, Part, PartInfo, PartKind, PartReader,
@@ -41,4 +42,4 @@ pub use data_dir::DataDir;
 pub use error::StoreError;
 pub use identity::Identity;
 pub use raft_log::{Done, FsyncFailure, RaftLog};
-pub use state::{Checkpoint, CheckpointFile, Incoming, IncomingFile, Latest, State};
+pub use state::{Checkpoint, CheckpointFile, Incoming, IncomingFile, Latest, State, StateHash};

@@ -16,9 +16,11 @@ use crate::error::StoreError;
 use crate::files;
 use crate::gauges;
 use crate::telemetry;
+use crate::wal;
 use bytes::Bytes;
 use flusher::Flusher;
-use rocksdb::{ColumnFamily, DB, ReadOptions, WriteBatch, properties};
+use portolan_sabotage::Sabotage;
+use rocksdb::{ColumnFamily, DB, ReadOptions, WriteBatch, WriteOptions, properties};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +67,7 @@ impl RaftLog {
         let layout = layout(config);
         let db = Arc::new(engine::open(&path, &layout)?);
         let synced = Arc::clone(&db);
-        let sync = move || synced.flush_wal(true).map_err(engine::failed(NAME, "syncing the log"));
+        let sync = move || make_durable(&synced, "syncing the log");
         let on_failure = Arc::new(on_failure);
         let flusher = Flusher::start(config.raft_queue, sync, Arc::clone(&on_failure))?;
         let log = Self { db, layout, flusher, on_failure, appended_bytes: AtomicU64::new(0) };
@@ -89,6 +91,11 @@ impl RaftLog {
         }
         self.db.write(batch).map_err(engine::failed(NAME, "appending"))?;
         self.appended_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if portolan_sabotage::is(Sabotage::SkipFsync) {
+            // Sabotaged: entries become durable when something else next syncs.
+            done(Ok(()));
+            return Ok(());
+        }
         self.flusher.enqueue(done)
     }
 
@@ -233,7 +240,7 @@ impl RaftLog {
 
     /// Syncs outside of the flusher, with the same consequence: after a failed fsync nothing may go on.
     fn sync(&self, action: &'static str) -> Result<(), StoreError> {
-        let synced = self.db.flush_wal(true).map_err(engine::failed(NAME, action));
+        let synced = make_durable(&self.db, action);
         if let Err(failure) = &synced {
             tracing::error!(error = %failure, "the Raft log could not be made durable");
             (self.on_failure)(failure);
@@ -246,6 +253,21 @@ impl Drop for RaftLog {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Syncs what was written before the call, and marks in the log how far that went, so that a start knows damage from
+/// what a crash left.
+fn make_durable(db: &DB, action: &'static str) -> Result<(), StoreError> {
+    let written = db.latest_sequence_number();
+    db.flush_wal(true).map_err(engine::failed(NAME, action))?;
+    // Whoever waits for the sync must not wait for a stalled database. Without a mark less is noticed, no more; and
+    // where this write failed the next one will.
+    let mut at_once = WriteOptions::default();
+    at_once.set_no_slowdown(true);
+    if let Err(error) = db.write_opt(wal::sync_mark(written), &at_once) {
+        tracing::debug!(%error, "the Raft log has no mark of a sync");
+    }
+    Ok(())
 }
 
 fn layout(config: &Config) -> Layout {

@@ -2,18 +2,21 @@
 //! the whole by a peer's snapshot.
 //!
 //! Writes are not synced: what is lost in a crash is the end, in order, never a part of a batch, and the Raft log
-//! still has it. A log is purged only below a [`Checkpoint`], whose making flushes everything it covers.
+//! still has it. A log is purged only below a [`Checkpoint`], whose making flushes everything it covers. So damage in
+//! the write-ahead log needs no refusal: it is cut there ([`crate::wal`]), and the Raft log replays what came after.
 //!
 //! `state/CURRENT-STATE` names the live folder. It is written before that folder when a node begins (so that a folder
 //! without a pointer is damage, not a beginning) and after it when a snapshot is installed.
 
 mod checkpoint;
+mod hash;
 mod incoming;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use checkpoint::{Checkpoint, CheckpointFile};
+pub use hash::StateHash;
 pub use incoming::{Incoming, IncomingFile};
 
 use crate::config::Config;
@@ -22,6 +25,7 @@ use crate::error::StoreError;
 use crate::files;
 use crate::gauges;
 use bytes::Bytes;
+use hash::Counted;
 use portolan_meta::family::Family;
 use portolan_meta::view::{Row, View, ViewError, Write, Writes};
 use rocksdb::{DB, IteratorMode, WriteBatch};
@@ -158,6 +162,19 @@ impl State {
         let live = self.live();
         let value = live.db.get_cf(family(&live.db, Family::Sys), marker_key(key));
         Ok(value.map_err(engine::failed(NAME, "reading a marker"))?.map(Bytes::from))
+    }
+
+    /// Hashes all rows as they are at one moment, however many are written meanwhile: those of the state machine, and of
+    /// the markers those that are named here, since the others are this node's own. Nodes that applied the same log to
+    /// the same index have the same hash, as long as they run the same version. Reads the whole state, and holds back
+    /// its compaction meanwhile; `None` once `go_on` says no.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn hash(&self, markers: &[&str], go_on: impl Fn() -> bool) -> Result<Option<StateHash>, StoreError> {
+        let live = self.live();
+        let counted = Counted { prefix: MARKER_PREFIX.as_bytes(), markers };
+        hash::hash(&live.db, &live.db.snapshot(), &counted, go_on)
     }
 
     /// Makes everything that was written durable. For a clean stop; nothing else needs it.

@@ -5,7 +5,7 @@ use crate::route::RouteError;
 use http_body_util::BodyExt;
 use portolan_auth::Denied;
 use portolan_oci::{ByteRange, ContentRange, Digest, ErrorBody, Reference, RepoName, Tag};
-use portolan_registry::{Ack, PendingBlob, PolicyError, RegistryError};
+use portolan_registry::{Ack, LeaderError, PendingBlob, PolicyError, RegistryError};
 
 /// A failure, its status, its code, and a header.
 type Case = (ApiError, u16, &'static str, Option<(&'static str, &'static str)>);
@@ -23,6 +23,10 @@ fn name() -> RepoName {
 
 fn policy(error: PolicyError) -> ApiError {
     RegistryError::Policy(error).into()
+}
+
+fn leader(error: LeaderError) -> ApiError {
+    RegistryError::Leader(error).into()
 }
 
 fn admin_cases() -> Vec<Case> {
@@ -50,6 +54,11 @@ fn admin_cases() -> Vec<Case> {
         (policy(PolicyError::Prefixes { limit: 1 }), 409, "POLICY_INVALID", None),
         (policy(PolicyError::Limits { count: 2, limit: 1 }), 400, "POLICY_INVALID", None),
         (RegistryError::ImageTooLarge { limit: 1 }.into(), 400, "REQUEST_INVALID", None),
+        (leader(LeaderError::Unknown { node: "x".into(), known: vec!["a".into()] }), 404, "NODE_UNFIT", None),
+        (leader(LeaderError::NotUnderstood { leader: "x".into() }), 409, "NODE_UNFIT", None),
+        (leader(LeaderError::Nobody), 409, "NODE_UNFIT", None),
+        (leader(LeaderError::NoLeader), 503, "UNAVAILABLE", Some(("retry-after", "2"))),
+        (leader(LeaderError::NotTaken), 503, "UNAVAILABLE", Some(("retry-after", "2"))),
         (ApiError::BodyTooLong { limit: 1 }, 413, "REQUEST_INVALID", None),
         (ApiError::BodyBroken("x".into()), 400, "REQUEST_INVALID", None),
         (ApiError::BodySilent { idle_ms: 1 }, 408, "REQUEST_INVALID", None),
@@ -64,6 +73,12 @@ async fn each_failure_has_its_status_code_and_header() {
     let cases: Vec<Case> = vec![
         (RegistryError::RepoUnknown(repo.clone()).into(), 404, "NAME_UNKNOWN", None),
         (unknown.into(), 404, "MANIFEST_UNKNOWN", None),
+        (
+            RegistryError::TagNeverWas { repo: repo.clone(), tag: "t".parse().unwrap() }.into(),
+            404,
+            "MANIFEST_UNKNOWN",
+            None,
+        ),
         (RegistryError::BlobUnknown { repo, digest }.into(), 404, "BLOB_UNKNOWN", None),
         (RegistryError::UploadUnknown("x".into()).into(), 404, "BLOB_UPLOAD_UNKNOWN", None),
         (RegistryError::ManifestTooLarge { limit: 4 }.into(), 413, "SIZE_INVALID", None),

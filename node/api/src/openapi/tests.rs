@@ -8,9 +8,10 @@ use http::Method;
 use portolan_auth::{Action, AdminResource};
 use portolan_oci::Digest;
 use portolan_registry::{
-    Bandwidth, ClusterReport, DamagedImage, HealthReport, HealthState, ImageRegion, ImageReport, LagReport, LinkReport,
-    LoadReport, NodeReport, OrderReport, PrefixReport, RateLimit, RegionLinkReport, RegionRpo, RepoReport,
-    RepoSettings, ReposReport, RpoReport, SettingsChange, SettingsFrom,
+    Bandwidth, ClusterReport, DamagedImage, HealthReport, HealthState, ImageRegion, ImageReport, LagReport,
+    LeaderReport, LeaderWanted, LinkReport, LoadReport, NodeReport, OrderReport, PrefixReport, RateLimit,
+    RegionLinkReport, RegionRpo, RepoReport, RepoSettings, ReposReport, RpoReport, SettingsChange, SettingsFrom,
+    TagHistory, TagMove,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -196,6 +197,13 @@ fn image(full: bool) -> ImageReport {
     }
 }
 
+fn tag_history(full: bool) -> TagHistory {
+    let digest = full.then(|| Digest::sha256_of(b"x"));
+    let at = "2025-11-21T11:20:31.999Z".to_owned();
+    let moves = vec![TagMove { revision: 2, digest, by: "anonymous".to_owned(), at }];
+    TagHistory { repository: "a".to_owned(), tag: "t".to_owned(), moves, truncated: full }
+}
+
 /// A report as it is told: with how old it may be.
 fn marked(report: &impl Serialize, stale: bool) -> Value {
     serde_json::to_value(Marked { report, stale_ms: stale.then_some(1) }).unwrap()
@@ -230,6 +238,10 @@ fn bandwidth(full: bool) -> Bandwidth {
     Bandwidth { limits: vec![RateLimit { from: region(), to: region(), class, bytes_per_second: 1 }] }
 }
 
+fn leader(full: bool) -> LeaderReport {
+    LeaderReport { leader: full.then(|| "a".to_owned()), term: 1 }
+}
+
 #[test]
 fn every_answer_is_described_field_by_field() {
     let root = description();
@@ -245,8 +257,11 @@ fn every_answer_is_described_field_by_field() {
             ("Repos", marked(&repos(full, true), full)),
             ("SettingsChange", serde_json::to_value(change(full)).unwrap()),
             ("Image", marked(&image(full), full)),
+            ("TagHistory", marked(&tag_history(full), full)),
             ("Rpo", serde_json::to_value(rpo(full)).unwrap()),
             ("Bandwidth", serde_json::to_value(bandwidth(full)).unwrap()),
+            ("Leader", serde_json::to_value(leader(full)).unwrap()),
+            ("LeaderChange", json!({"before": "a", "leader": "b"})),
         ];
         for (schema, answer) in answers {
             assert_eq!(differences_from(&root, schema, &answer), [""; 0], "{answer}");
@@ -268,6 +283,9 @@ fn what_may_be_sent_is_what_is_taken() {
     assert!(serde_json::from_value::<RepoSettings>(json!({"region": "all"})).is_err());
     let wanted = &root["components"]["schemas"]["BandwidthWanted"];
     assert!(serde_json::from_value::<Bandwidth>(wanted["example"].clone()).is_ok());
+    let wanted = &root["components"]["schemas"]["LeaderWanted"];
+    assert_eq!(names(&wanted["properties"]), names(&serde_json::to_value(LeaderWanted::default()).unwrap()));
+    assert!(serde_json::from_value::<LeaderWanted>(wanted["example"].clone()).is_ok());
 }
 
 #[test]
@@ -336,7 +354,7 @@ fn each_resource_is_described_and_nothing_else() {
         let methods: Vec<&String> = item.as_object().unwrap().keys().filter(|name| !beside(name)).collect();
         let want: &[&str] = match path.as_str() {
             "/api/v1/repos" => &["delete", "get", "head", "put"],
-            "/api/v1/bandwidth" => &["get", "head", "put"],
+            "/api/v1/bandwidth" | "/api/v1/cluster/leader" => &["get", "head", "put"],
             _ => &["get", "head"],
         };
         assert_eq!(methods, want, "{path}");

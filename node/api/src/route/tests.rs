@@ -136,6 +136,8 @@ fn the_admin_api_tells_looking_from_changing() {
         (Method::GET, "replication", Some("admin.read")),
         (Method::GET, "wait", Some("admin.read")),
         (Method::PUT, "wait", Some("admin.change")),
+        (Method::GET, "history", Some("admin.read")),
+        (Method::DELETE, "history", Some("admin.change")),
         (Method::GET, "rpo", Some("admin.read")),
         (Method::PUT, "bandwidth", Some("admin.change")),
         (Method::GET, "repos/", None),

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -72,15 +72,7 @@ async fn a_client_that_falls_silent_in_a_manifest_gets_408() {
 
 /// Asks until the node answers with a status.
 async fn answers(client: &Client, status: StatusCode) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let response = client.get("/v2/").await;
-        if response.status() == status {
-            return;
-        }
-        assert!(Instant::now() < deadline, "never {status}: {response:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    client.until_status("/v2/", status).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! No quorum, a full disk, too much at once, a stop in the middle.
 
-use crate::support::{IMAGE, Server, header, manifest, random, refused};
+use crate::support::{IMAGE, Server, header, manifest, random, refused, until, until_holds};
 use portolan_oci::Digest;
 use portolan_registry::Config;
 use portolan_registry::config::{Limits, Reads, Uploads};
@@ -116,11 +116,9 @@ async fn a_read_that_the_cluster_confirmed_makes_a_restarted_node_ready() {
 #[tokio::test]
 async fn a_node_that_finds_no_quorum_after_its_start_is_ready_for_pulls_in_the_end() {
     let cluster = restarted_alone(Reads { ready_wait_ms: 500, ..Reads::default() }).await;
-    let deadline = Instant::now() + PATIENCE;
-    while !reasons(&cluster).is_empty() {
-        assert!(Instant::now() < deadline, "never ready: {:?}", reasons(&cluster));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let ready =
+        || reasons(&cluster).is_empty().then_some(()).ok_or_else(|| format!("never ready: {:?}", reasons(&cluster)));
+    until(async || ready()).await;
     assert!(!cluster.registry(2).push_readiness().await.unwrap().is_ready());
     cluster.stop().await;
 }
@@ -205,15 +203,7 @@ async fn a_push_that_waits_is_told_of_the_copies_that_count_and_of_how_many_are_
         let target = format!("/v2/a/blobs/{}", Digest::sha256_of(&blob));
         assert_eq!(server.client(3).get(&target).await.bytes().await.unwrap(), blob);
     }
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let report: serde_json::Value = client.get("/api/v1/replication?image=a:t").await.json().await.unwrap();
-        if report["regions"][2]["blobs"] == 2 {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{report}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    client.report_until("replication?image=a:t", |report| report["regions"][2]["blobs"] == 2).await;
     set(json!({"regions": {"only": ["r1", "r2"]}, "ack": {"regions": 2, "copies": 1}})).await;
     let body = refused(client.put_manifest("a", "u", IMAGE, bytes).await, 503, "ACK_PENDING").await;
     assert_eq!(body.errors.len(), 2, "{body:?}");
@@ -292,11 +282,7 @@ async fn an_expired_session_is_swept() {
     let session = client.begin("a").await;
     assert_eq!(client.patch(&session, None, random(1, 1000)).await.status(), 202);
     let folder = server.cluster.folder(1).join("uploads");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while std::fs::read_dir(&folder).unwrap().count() > 0 {
-        assert!(Instant::now() < deadline, "never swept");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_holds("never swept", || std::fs::read_dir(&folder).unwrap().count() == 0).await;
     refused(client.get(&session).await, 404, "BLOB_UPLOAD_UNKNOWN").await;
     server.stop().await;
 }
@@ -311,16 +297,10 @@ async fn a_stop_finishes_what_is_in_flight() {
     let head = format!("PATCH {session} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab");
     stream.write_all(head.as_bytes()).await.unwrap();
     let part = server.cluster.folder(1).join("uploads").join(session.rsplit('.').next().unwrap()).join("data");
-    while std::fs::metadata(&part).unwrap().len() < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_holds("the beginning never arrived", || std::fs::metadata(&part).unwrap().len() >= 2).await;
     let finish = async {
         // Only after the stop has begun does the client send the rest.
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(port).await.is_ok() {
-            assert!(Instant::now() < deadline, "the port is still open");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(async || TcpStream::connect(port).await.err().ok_or_else(|| "the port is still open".to_owned())).await;
         stream.write_all(b"cd").await.unwrap();
         let mut answer = vec![0; 12];
         stream.read_exact(&mut answer).await.unwrap();

@@ -1,13 +1,13 @@
 //! Pushes through a region that must not store their bytes: another node takes them.
 
-use crate::support::{Client, Server, location, random, refused};
+use crate::support::{Client, Server, location, random, refused, until_holds};
 use portolan_oci::Digest;
 use portolan_registry::Config;
 use portolan_registry::config::{Limits, Uploads};
-use portolan_registry::testing::{PATIENCE, Setup};
+use portolan_registry::testing::Setup;
 use serde_json::json;
-use std::time::{Duration, Instant};
-use tokio::time::{sleep, timeout};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Nodes of which the first must not store anything of `bound`.
 async fn barring_the_first(nodes: u64, uploads: Uploads, limits: Limits) -> Server {
@@ -47,17 +47,10 @@ async fn a_whole_blob_that_fails_leaves_nothing_at_the_node_that_took_it() {
     let (mut pieces, body) = futures::channel::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
     let leaving = tokio::spawn(whole(&client, &bytes).body(reqwest::Body::wrap_stream(body)).send());
     futures::SinkExt::send(&mut pieces, Ok(bytes[..50_000].to_vec())).await.unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while sessions(&server, 2) == 0 {
-        assert!(Instant::now() < deadline, "no upload began");
-        sleep(Duration::from_millis(5)).await;
-    }
+    until_holds("no upload began", || sessions(&server, 2) > 0).await;
     leaving.abort();
     drop(pieces);
-    while sessions(&server, 2) > 0 {
-        assert!(Instant::now() < deadline, "it stays when its client has left");
-        sleep(Duration::from_millis(5)).await;
-    }
+    until_holds("it stays when its client has left", || sessions(&server, 2) == 0).await;
     assert_eq!(whole(&client, &bytes).body(bytes.clone()).send().await.unwrap().status(), 201);
     assert_eq!((sessions(&server, 1), sessions(&server, 2)), (0, 0));
     server.stop().await;

@@ -248,12 +248,15 @@ fn admin() -> Vec<Case> {
         put(E::RequestInvalid, 400, "/api/v1/repos?prefix=b", "{"),
         put(E::RequestInvalid, 400, "/api/v1/repos", "{}"),
         put(E::RequestInvalid, 400, "/api/v1/bandwidth", "{\"limits\": 1}"),
+        put(E::NodeUnfit, 404, "/api/v1/cluster/leader", "{\"node\": \"mars\"}"),
+        put(E::RequestInvalid, 400, "/api/v1/cluster/leader", "{\"nodes\": [\"n1\"]}"),
         put(E::PolicyInvalid, 409, "/api/v1/repos?prefix=b", "{\"regions\": {\"only\": [\"mars\"]}}"),
         put(E::PolicyInvalid, 400, "/api/v1/repos?prefix=b", "{\"tag_reads\": {\"bounded_ms\": 0}}"),
         put(E::PolicyInvalid, 400, "/api/v1/bandwidth", "{\"limits\": [{\"bytes_per_second\": 0}]}"),
         put(E::NameInvalid, 400, "/api/v1/repos?prefix=B", "{}"),
         case(E::NameUnknown, 404, "DELETE", "/api/v1/repos?prefix=b").with("Authorization", "Bearer s3cret"),
         case(E::ManifestUnknown, 404, "GET", "/api/v1/replication?image={repo}:none"),
+        case(E::ManifestUnknown, 404, "GET", "/api/v1/history?image={repo}:none"),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! Upload sessions whose requests land at other nodes than the one that owns them.
 
-use crate::support::{Client, Server, header, random, refused};
+use crate::support::{Client, Server, header, random, refused, until_holds};
 use futures::SinkExt;
 use portolan_oci::Digest;
 use portolan_registry::Config;
@@ -174,11 +174,7 @@ async fn an_owner_that_restarts_while_a_body_is_on_its_way_gets_what_it_lacks() 
     pieces.send(Ok(rest[..50_000].to_vec())).await.unwrap();
     // Asking for the session's length would end a writer that stands still; the file does not mind.
     let part = server.cluster.folder(1).join("uploads").join(session.rsplit('.').next().unwrap()).join("data");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while std::fs::metadata(&part).unwrap().len() < 150_000 {
-        assert!(Instant::now() < deadline, "the body's beginning did not land");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_holds("the body's beginning did not land", || std::fs::metadata(&part).unwrap().len() >= 150_000).await;
     server.restart(1).await;
     // Should the request be over already, its answer says why.
     let _ = pieces.send(Ok(rest[50_000..].to_vec())).await;

@@ -2,7 +2,7 @@
 
 use crate::support::{Client, IMAGE, INDEX, Server, descriptor, header, manifest, random, refused};
 use portolan_oci::Digest;
-use portolan_registry::testing::{PATIENCE, Setup};
+use portolan_registry::testing::Setup;
 use reqwest::Response;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -252,19 +252,6 @@ async fn the_status_of_an_image_tells_every_region_what_it_has() {
     server.stop().await;
 }
 
-/// The report of one node, once it is as the test wants it.
-async fn rpo_until(client: &Client, wanted: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let report: Value = client.get("/api/v1/rpo").await.json().await.unwrap();
-        if wanted(&report) {
-            return report;
-        }
-        assert!(Instant::now() < deadline, "{report}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 #[tokio::test]
 async fn what_only_one_region_holds_would_be_lost_with_it() {
     let server = Server::with(three()).await;
@@ -278,7 +265,7 @@ async fn what_only_one_region_holds_would_be_lost_with_it() {
         report["incomplete"] == json!(false) && first["blobs"] == json!(4) && rest.iter().all(|one| one["blobs"] == 0)
     };
     for node in [1, 3] {
-        let report = rpo_until(&server.client(node), settled).await;
+        let report = server.client(node).report_until("rpo", settled).await;
         let first = region(&report, "r1");
         assert_eq!(first["images"], json!(["alone/app:v1"]), "the signature is the image's own: {first}");
         assert_eq!((&first["more_images"], &first["all_named"]), (&json!(0), &json!(true)));
@@ -288,6 +275,6 @@ async fn what_only_one_region_holds_would_be_lost_with_it() {
     }
     // A wider policy ends the risk.
     set(&client, "alone", &json!({})).await;
-    rpo_until(&client, |report| region(report, "r1")["blobs"] == json!(0)).await;
+    client.report_until("rpo", |report| region(report, "r1")["blobs"] == json!(0)).await;
     server.stop().await;
 }

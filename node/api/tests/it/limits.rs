@@ -1,7 +1,7 @@
 //! What a client may send and hold at once.
 
 use crate::raw::{exchange, request};
-use crate::support::{Server, header, random, refused};
+use crate::support::{Server, header, random, refused, until_answered, until_holds};
 use portolan_oci::Digest;
 use portolan_registry::Config;
 use portolan_registry::config::{Limits, Uploads};
@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -92,19 +92,6 @@ async fn hanging(server: &Server, session: &str) -> TcpStream {
     stream
 }
 
-/// Asks again until the answer has a status.
-async fn until<F: Future<Output = reqwest::Response>>(status: StatusCode, ask: impl Fn() -> F) -> reqwest::Response {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let response = ask().await;
-        if response.status() == status {
-            return response;
-        }
-        assert!(Instant::now() < deadline, "never {status}: {response:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 #[tokio::test]
 async fn more_bodies_of_uploads_than_allowed_get_429_and_all_else_goes_on() {
     let server = with(Limits { uploads: 2, ..Limits::default() }).await;
@@ -118,7 +105,7 @@ async fn more_bodies_of_uploads_than_allowed_get_429_and_all_else_goes_on() {
         streams.push(hanging(&server, &session).await);
     }
     let third = client.begin("a").await;
-    let third = until(StatusCode::TOO_MANY_REQUESTS, || client.patch(&third, None, b"abc".to_vec())).await;
+    let third = until_answered(StatusCode::TOO_MANY_REQUESTS, || client.patch(&third, None, b"abc".to_vec())).await;
     assert_eq!(header(&third, "Retry-After"), "1");
     refused(third, 429, "TOOMANYREQUESTS").await;
     // Whatever brings no bytes of a blob goes on.
@@ -138,7 +125,7 @@ async fn more_bodies_of_uploads_than_allowed_get_429_and_all_else_goes_on() {
     let session = client.begin("a").await;
     let held = hanging(&server, &session).await;
     let fifth = client.begin("a").await;
-    until(StatusCode::ACCEPTED, || client.patch(&fifth, None, b"abc".to_vec())).await;
+    until_answered(StatusCode::ACCEPTED, || client.patch(&fifth, None, b"abc".to_vec())).await;
     drop(held);
     server.stop().await;
 }
@@ -151,7 +138,7 @@ async fn more_downloads_than_allowed_get_429_and_all_else_goes_on() {
     let large = client.push_blob("a", &random(1, 48 << 20)).await;
     let (image, _) = client.push_image("a", "t", 1).await;
     let target = format!("/v2/a/blobs/{large}");
-    let first = until(StatusCode::OK, || client.get(&target)).await;
+    let first = until_answered(StatusCode::OK, || client.get(&target)).await;
     for _ in 0..2 {
         let second = client.ask("GET", &target).header("Range", "bytes=0-0").send().await.unwrap();
         assert_eq!(header(&second, "Retry-After"), "1");
@@ -165,7 +152,7 @@ async fn more_downloads_than_allowed_get_429_and_all_else_goes_on() {
     assert_eq!(client.patch(&session, None, b"abc".to_vec()).await.status(), 202);
     // Half of it is taken, then the client goes away: the place is free again.
     drop(first);
-    until(StatusCode::PARTIAL_CONTENT, || async {
+    until_answered(StatusCode::PARTIAL_CONTENT, || async {
         client.ask("GET", &target).header("Range", "bytes=0-0").send().await.unwrap()
     })
     .await;
@@ -182,7 +169,7 @@ async fn a_download_that_is_refused_takes_no_place() {
         let outside = client.ask("GET", &target).header("Range", "bytes=9-").send().await.unwrap();
         refused(outside, 416, "RANGE_INVALID").await;
         refused(client.get(&format!("/v2/b/blobs/{blob}")).await, 404, "BLOB_UNKNOWN").await;
-        let got = until(StatusCode::OK, || client.get(&target)).await;
+        let got = until_answered(StatusCode::OK, || client.get(&target)).await;
         assert_eq!(got.bytes().await.unwrap().as_ref(), b"abc");
     }
     server.stop().await;
@@ -197,11 +184,7 @@ async fn a_session_that_nobody_writes_to_ends_after_its_lifetime() {
     let session = client.begin("a").await;
     // To look at it would be to keep it: its folder tells.
     let folder = server.cluster.folder(1).join("uploads");
-    let deadline = Instant::now() + PATIENCE;
-    while std::fs::read_dir(&folder).unwrap().count() > 0 {
-        assert!(Instant::now() < deadline, "never swept");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_holds("never swept", || std::fs::read_dir(&folder).unwrap().count() == 0).await;
     refused(client.get(&session).await, 404, "BLOB_UPLOAD_UNKNOWN").await;
     server.stop().await;
 }

@@ -3,22 +3,9 @@
 use crate::support::{Client, IMAGE, Server, manifest, random, refused};
 use portolan_oci::Digest;
 use portolan_registry::testing::{PATIENCE, Setup};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// The report of one node, once it is as the test wants it.
-async fn rpo_until(client: &Client, wanted: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let report: Value = client.get("/api/v1/rpo").await.json().await.unwrap();
-        if wanted(&report) {
-            return report;
-        }
-        assert!(Instant::now() < deadline, "{report}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
 
 fn region<'a>(rows: &'a Value, name: &str) -> Option<&'a Value> {
     rows.as_array().unwrap().iter().find(|row| row["region"] == name)
@@ -50,13 +37,13 @@ async fn what_a_silent_region_alone_has_cannot_be_read_until_it_is_back_and_is_n
         let others = ["r1", "r2"].iter().all(|name| blobs(report, name) == 0);
         report["incomplete"] == json!(false) && blobs(report, "r3") == json!(2) && others
     };
-    let before = rpo_until(&first, hangs_on_r3).await;
+    let before = first.report_until("rpo", hangs_on_r3).await;
     let none = [json!(0), json!(0), json!([])];
     let silenced = |report: &Value| ["_blobs", "_bytes", ""].map(|part| report[format!("unreachable{part}")].clone());
     assert_eq!(silenced(&before), none, "{before}");
 
     server.cluster.cut(3);
-    let report = rpo_until(&first, |report| report["unreachable_blobs"] == json!(2)).await;
+    let report = first.report_until("rpo", |report| report["unreachable_blobs"] == json!(2)).await;
     let silent = region(&report["unreachable"], "r3").unwrap();
     let lone = region(&before["regions"], "r3").unwrap();
     assert_eq!((&silent["blobs"], &silent["bytes"]), (&lone["blobs"], &lone["bytes"]), "{report}");
@@ -71,7 +58,7 @@ async fn what_a_silent_region_alone_has_cannot_be_read_until_it_is_back_and_is_n
     refused(first.get(&format!("/v2/alone/app/blobs/{layer}")).await, 503, "UNAVAILABLE").await;
 
     server.cluster.heal(3);
-    let after = rpo_until(&first, hangs_on_r3).await;
+    let after = first.report_until("rpo", hangs_on_r3).await;
     assert_eq!(silenced(&after), none, "{after}");
     assert!(!warnings(&first).await.contains("cannot be read"));
     server.stop().await;
@@ -95,13 +82,14 @@ async fn images_that_were_not_looked_for_are_not_passed_over_in_silence() {
     };
     let hangs = |report: &Value| report["incomplete"] == json!(false) && report["regions"][0]["blobs"] == json!(2);
     push(0..256).await;
-    rpo_until(&client, |report| {
-        let one = &report["regions"][0];
-        hangs(report) && one["all_named"] == json!(true) && one["more_images"] == json!(256 - 50)
-    })
-    .await;
+    client
+        .report_until("rpo", |report| {
+            let one = &report["regions"][0];
+            hangs(report) && one["all_named"] == json!(true) && one["more_images"] == json!(256 - 50)
+        })
+        .await;
     push(256..257).await;
-    let report = rpo_until(&client, |report| report["regions"][0]["all_named"] == json!(false)).await;
+    let report = client.report_until("rpo", |report| report["regions"][0]["all_named"] == json!(false)).await;
     assert_eq!(report["regions"][0]["images"].as_array().unwrap().len(), 50, "{report}");
     assert_eq!(report["all_damaged_named"], json!(true), "nothing is damaged: {report}");
 
@@ -113,12 +101,8 @@ async fn images_that_were_not_looked_for_are_not_passed_over_in_silence() {
             std::fs::remove_file(file).unwrap();
         }
     }
-    let deadline = Instant::now() + PATIENCE;
-    while client.get(&format!("/v2/team/app/blobs/{digest}")).await.status() != 404 {
-        assert!(Instant::now() < deadline, "its loss goes unnoticed");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let report = rpo_until(&client, |report| report["damaged_blobs"] == json!(1)).await;
+    client.until_status(&format!("/v2/team/app/blobs/{digest}"), StatusCode::NOT_FOUND).await;
+    let report = client.report_until("rpo", |report| report["damaged_blobs"] == json!(1)).await;
     assert_eq!(report["damaged"].as_array().unwrap().len(), 256, "{report}");
     assert_eq!(report["all_damaged_named"], json!(false), "{report}");
     assert!(warnings(&client).await.contains("1 blob has no copy left"));

@@ -1,10 +1,10 @@
 //! What an operator asks.
 
-use crate::support::{Server, refused};
-use portolan_registry::testing::{PATIENCE, Setup};
+use crate::support::{Server, header, refused, until};
+use futures::future::join_all;
+use portolan_registry::testing::Setup;
 use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::time::Instant;
+use std::collections::BTreeMap;
 
 #[tokio::test]
 async fn the_cluster_is_one_question_to_any_node() {
@@ -48,25 +48,12 @@ async fn the_cluster_is_one_question_to_any_node() {
     server.stop().await;
 }
 
-/// The report of one node, once it is as the test wants it.
-async fn report_until(server: &Server, node: usize, wanted: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let report: Value = server.client(node).get("/api/v1/cluster").await.json().await.unwrap();
-        if wanted(&report) {
-            return report;
-        }
-        assert!(Instant::now() < deadline, "{report}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 #[tokio::test]
 async fn any_node_tells_what_every_other_does_and_how_far_it_is() {
     let server = Server::with(Setup { nodes: 2, ..Setup::default() }).await;
     server.client(2).push_image("a", "t", 1).await;
     let pushed = |report: &Value| report["nodes"][1]["load"]["received_bytes"].as_u64().unwrap_or(0) > 0;
-    let report = report_until(&server, 1, pushed).await;
+    let report = server.client(1).report_until("cluster", pushed).await;
     for entry in report["nodes"].as_array().unwrap() {
         for key in ["up_ms", "requests", "faults", "sent_bytes", "queue", "queue_bytes", "fetches", "uploads"] {
             assert!(entry["load"][key].is_u64(), "{key} in {entry}");
@@ -74,18 +61,21 @@ async fn any_node_tells_what_every_other_does_and_how_far_it_is() {
         assert!(entry["load"]["disk_free_bytes"].is_u64(), "{entry}");
     }
     let measured = |link: &Value| link["rtt_ms"].as_f64().is_some_and(|rtt_ms| rtt_ms > 0.0);
-    let report = report_until(&server, 1, |report| report["links"].as_array().unwrap().iter().all(measured)).await;
+    let report = server
+        .client(1)
+        .report_until("cluster", |report| report["links"].as_array().unwrap().iter().all(measured))
+        .await;
     let ends = |link: &Value| (link["from"].as_u64().unwrap(), link["to"].as_u64().unwrap());
     let links: Vec<_> = report["links"].as_array().unwrap().iter().map(ends).collect();
     assert_eq!(links, [(1, 2), (2, 1)]);
 
     server.cluster.cut(2);
     let silent = |report: &Value| report["nodes"][1]["load"].is_null();
-    let report = report_until(&server, 1, silent).await;
+    let report = server.client(1).report_until("cluster", silent).await;
     assert!(report["nodes"][0]["load"].is_object(), "{report}");
     assert!(report["nodes"][1]["last_seen_ms"].as_u64().unwrap() > 0, "{report}");
     let unmeasured = |report: &Value| report["links"].as_array().unwrap().iter().all(|link| link["rtt_ms"].is_null());
-    report_until(&server, 1, unmeasured).await;
+    server.client(1).report_until("cluster", unmeasured).await;
     server.stop().await;
 }
 
@@ -126,6 +116,69 @@ async fn health_and_metrics_are_on_the_ops_port() {
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
     }
+    server.stop().await;
+}
+
+/// What a node's state amounts to, as the ops port tells.
+async fn state_hash(server: &Server, node: usize) -> (u64, String) {
+    let (status, text) = server.ops(node, "/statehash").await;
+    assert_eq!(status, 200, "{text}");
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let hash = report["sha256"].as_str().unwrap().to_owned();
+    assert!(hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{report}");
+    (report["applied"].as_u64().unwrap(), hash)
+}
+
+#[tokio::test]
+async fn nodes_at_the_same_index_tell_the_same_hash_of_their_state() {
+    let mut server = Server::with(Setup { nodes: 3, ..Setup::default() }).await;
+    let mut seen = BTreeMap::new();
+    for seed in 1..=3_u64 {
+        server.client(usize::try_from(seed).unwrap()).push_image("a", "t", seed).await;
+        // Background work may write at any moment, so that the nodes are looked at until they stand at one index.
+        let (applied, hash) = until(async || {
+            let first = state_hash(&server, 1).await;
+            let others = (state_hash(&server, 2).await, state_hash(&server, 3).await);
+            if [others.0.0, others.1.0] != [first.0; 2] {
+                return Err(format!("never at one index: {first:?} {others:?}"));
+            }
+            assert_eq!(others, (first.clone(), first.clone()));
+            Ok(first)
+        })
+        .await;
+        assert_eq!(seen.insert(hash, applied), None, "the image changed the state");
+    }
+    let before = state_hash(&server, 3).await;
+    server.restart(3).await;
+    let after = state_hash(&server, 3).await;
+    assert!(after.0 > before.0 && after.1 != before.1, "a start is a row: {before:?} {after:?}");
+    until(async || {
+        let (first, third) = (state_hash(&server, 1).await, state_hash(&server, 3).await);
+        if first.0 != third.0 {
+            return Err(format!("never at one index: {first:?} {third:?}"));
+        }
+        assert_eq!(first, third);
+        Ok(())
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_hashes_its_state_once_at_a_time() {
+    let server = Server::start().await;
+    server.client(1).push_image("a", "t", 1).await;
+    let url = format!("http://{}/statehash", server.ports(1).ops);
+    let refused = until(async || {
+        let answers = join_all((0..16).map(|_| reqwest::get(&url))).await;
+        let answers = answers.into_iter().map(|answer| answer.expect("the port answers"));
+        let (served, refused): (Vec<_>, Vec<_>) = answers.partition(|answer| answer.status() == 200);
+        assert!(!served.is_empty(), "one of them is served: {refused:?}");
+        refused.into_iter().next().ok_or_else(|| "sixteen never met".to_owned())
+    })
+    .await;
+    assert_eq!((refused.status().as_u16(), header(&refused, "Retry-After").as_str()), (429, "1"));
+    state_hash(&server, 1).await;
     server.stop().await;
 }
 

@@ -3,7 +3,7 @@
 use portolan_api::{OpsApi, PublicApi, ServeLimits, ops_router, public_router, serve, tcp_incoming};
 use portolan_auth::Policy;
 use portolan_oci::{Digest, ErrorBody};
-use portolan_registry::testing::{Cluster, Setup};
+use portolan_registry::testing::{Cluster, PATIENCE, Setup};
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -12,7 +12,37 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Looks until there is what a test waits for; what is in the way otherwise is told when patience ends.
+pub(crate) async fn until<T>(mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(reason) => assert!(Instant::now() < deadline, "{reason}"),
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// Looks until a condition holds; `otherwise` says what it means that it does not.
+pub(crate) async fn until_holds(otherwise: &str, condition: impl Fn() -> bool) {
+    until(async || condition().then_some(()).ok_or_else(|| otherwise.to_owned())).await;
+}
+
+/// Asks again until the answer has a status.
+pub(crate) async fn until_answered<F: Future<Output = Response>>(status: StatusCode, ask: impl Fn() -> F) -> Response {
+    until(async || {
+        let response = ask().await;
+        if response.status() == status { Ok(response) } else { Err(format!("never {status}: {response:?}")) }
+    })
+    .await
+}
 
 pub(crate) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -147,6 +177,20 @@ impl Client {
 
     pub(crate) async fn get(&self, target: &str) -> Response {
         self.send("GET", target).await
+    }
+
+    /// Asks until the answer has a status.
+    pub(crate) async fn until_status(&self, target: &str, status: StatusCode) -> Response {
+        until_answered(status, || self.get(target)).await
+    }
+
+    /// What the admin API tells, once it is as the test wants it.
+    pub(crate) async fn report_until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        until(async || {
+            let report: Value = self.get(&format!("/api/v1/{what}")).await.json().await.expect("a report");
+            if wanted(&report) { Ok(report) } else { Err(report.to_string()) }
+        })
+        .await
     }
 
     /// Begins a session; returns its location.

@@ -1,16 +1,14 @@
 //! Any sequence of upload calls, at any nodes, with connections dropped in the middle, ends in the exact blob or in no
 //! blob, and leaves nothing behind once the session's lifetime is over.
 
-use crate::support::{Client, Server, header, random, refused};
+use crate::support::{Client, Server, header, random, refused, until};
 use portolan_oci::Digest;
 use portolan_registry::Config;
 use portolan_registry::config::Uploads;
 use portolan_registry::testing::Setup;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 const NODES: usize = 3;
 const SEQUENCES: u64 = 40;
@@ -153,11 +151,11 @@ async fn any_sequence_of_upload_calls_ends_in_the_exact_blob_or_in_nothing() {
     eprintln!("{SEQUENCES} sequences: {stored} stored, {open} left open, the others cancelled");
     assert!(stored > 3 && open > 3 && stored + open < ended.len(), "a seed that tries every end");
 
-    let deadline = Instant::now() + Duration::from_millis(LIFETIME_MS * 4);
-    while !leftovers(&server).is_empty() {
-        assert!(Instant::now() < deadline, "left behind: {:?}", leftovers(&server));
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until(async || match leftovers(&server) {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("left behind: {left:?}")),
+    })
+    .await;
     for (index, model) in ended.iter().enumerate() {
         let client = server.client(1 + index % NODES);
         refused(client.get(&model.session).await, 404, "BLOB_UPLOAD_UNKNOWN").await;

@@ -1,6 +1,6 @@
 //! Upload sessions: chunks, streams, cut connections, restarts.
 
-use crate::support::{Server, header, random, refused};
+use crate::support::{Server, header, random, refused, until_holds};
 use futures::FutureExt;
 use portolan_oci::Digest;
 use portolan_registry::Config;
@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 #[tokio::test]
 async fn chunks_in_order_make_a_blob_and_others_get_416_with_the_range() {
@@ -129,15 +128,7 @@ fn folder(server: &Server, session: &str) -> PathBuf {
 /// Waits until so many bytes of a session are in its file.
 async fn wait_for_bytes(server: &Server, session: &str, length: u64) {
     let data = folder(server, session).join("data");
-    wait("the bytes never arrived", || std::fs::metadata(&data).unwrap().len() >= length).await;
-}
-
-async fn wait(otherwise: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "{otherwise}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_holds("the bytes never arrived", || std::fs::metadata(&data).unwrap().len() >= length).await;
 }
 
 #[tokio::test]
@@ -204,7 +195,7 @@ async fn clients_that_go_away_while_a_session_begins_leave_no_more_than_the_boun
     }
     let uploads = server.cluster.folder(1).join("uploads");
     drop(registry);
-    wait("the sessions that were begun never came", || read_dir(&uploads).unwrap().count() >= 4).await;
+    until_holds("the sessions that were begun never came", || read_dir(&uploads).unwrap().count() >= 4).await;
     refused(server.client(1).send("POST", "/v2/a/blobs/uploads/").await, 429, "TOOMANYREQUESTS").await;
     assert_eq!(read_dir(&uploads).unwrap().count(), 4);
     server.stop().await;
@@ -223,7 +214,7 @@ async fn an_idle_session_holds_no_open_file() {
     let bytes = random(9, 700_000);
     let session = client.begin("a").await;
     let here = folder(&server, &session).canonicalize().unwrap();
-    wait("a session without bytes is never closed", || !is_open(&here)).await;
+    until_holds("a session without bytes is never closed", || !is_open(&here)).await;
     assert_eq!(client.patch(&session, None, bytes[..300_000].to_vec()).await.status(), 202);
     assert!(!is_open(&here), "a chunk left the file open");
     refused(client.patch(&session, Some("1-2"), vec![0; 2]).await, 416, "RANGE_INVALID").await;

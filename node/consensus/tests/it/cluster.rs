@@ -1,5 +1,6 @@
 //! Nodes that can be started, killed, cut off and joined again.
 
+use crate::hard_of_hearing::HardOfHearing;
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::stream::BoxStream;
@@ -13,8 +14,8 @@ use portolan_meta::row::Role;
 use portolan_oci::{Digest, RepoName};
 use portolan_peer::{
     Answer, BlobHandler, ClusterHandler, Handlers, HelloCall, HelloHandler, HelloReply, IdentityTable, LocalIdentity,
-    MemoryNetwork, PeerError, PeerIdentity, PeerServer, Peers, PingReply, ProposeCall, ProposeReply, ReadBlob,
-    RemoteBlob, TransferState, UploadCall, UploadHandler, UploadReply, WaitingBody,
+    MemoryNetwork, PeerError, PeerIdentity, PeerServer, Peers, PingReply, ProposeCall, ProposeReply, RaftHandler,
+    ReadBlob, RemoteBlob, TransferState, UploadCall, UploadHandler, UploadReply, WaitingBody,
 };
 use portolan_store::{RaftLog, State};
 use std::future::Future;
@@ -55,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) peers: Arc<Peers>,
     /// How often others asked it for a read index.
     pub(crate) reads_asked: Arc<AtomicU64>,
+    /// How it hears that it is to hand over.
+    pub(crate) hearing: Arc<HardOfHearing>,
     state: Arc<State>,
     log: Arc<RaftLog>,
     server: JoinHandle<()>,
@@ -157,14 +160,15 @@ impl Cluster {
         let consensus = started.await.expect("consensus starts");
         let reads_asked = Arc::new(AtomicU64::new(0));
         let counting = Counting { inner: consensus.cluster_handler(), reads: Arc::clone(&reads_asked) };
+        let hearing = HardOfHearing::new(consensus.raft_handler());
         let ours = Handlers {
-            raft: consensus.raft_handler(),
+            raft: Arc::clone(&hearing) as Arc<dyn RaftHandler>,
             cluster: Arc::new(counting),
             blobs: Arc::new(NoBlobs),
             uploads: Arc::new(NoUploads),
         };
         assert!(handlers.set(ours).is_ok(), "set once");
-        Node { consensus, peers, reads_asked, state, log, server, stop }
+        Node { consensus, peers, reads_asked, hearing, state, log, server, stop }
     }
 
     pub(crate) async fn boot(&self, id: u64) {
@@ -179,8 +183,8 @@ impl Cluster {
         node.stop.cancel();
         node.consensus.shutdown().await;
         node.server.await.expect("the server ends");
-        let Node { consensus, peers, state, log, .. } = node;
-        drop((consensus, peers));
+        let Node { consensus, peers, hearing, state, log, .. } = node;
+        drop((consensus, peers, hearing));
         eventually("nobody holds the stores", || {
             let free = Arc::strong_count(&state) == 1 && Arc::strong_count(&log) == 1;
             async move { free }

@@ -1,7 +1,15 @@
 //! Leaders that die, hand over, and come back.
 
-use crate::cluster::{Cluster, eventually, quick};
+use crate::cluster::{Cluster, eventually, quick, soon};
+use crate::hard_of_hearing::Hearing;
+use portolan_consensus::{Handover, HandoverError, Unfit};
 use portolan_meta::id::NodeId;
+
+/// Whoever was not there yet when it was called first is called again after a pause only: until then it seems silent.
+async fn all_hear_each_other(cluster: &Cluster) {
+    let hears = |id: u64| cluster.node(id).consensus.status().nodes.values().all(|node| node.last_seen_ms.is_some());
+    eventually("all hear each other", || async { cluster.ids().all(hears) }).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_leader_dies_writes_go_on_and_the_dead_one_catches_up() {
@@ -44,17 +52,87 @@ async fn a_group_that_stopped_as_a_whole_starts_with_everything_it_acknowledged(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn leadership_is_handed_over_on_request() {
+async fn another_voter_leads_when_any_node_was_asked_for_it() {
+    let cluster = Cluster::start(3, 1, quick()).await;
+    all_hear_each_other(&cluster).await;
+    let mut number = 0;
+    for asked in cluster.ids() {
+        for named in [true, false] {
+            let before = cluster.leader().await;
+            let heir = (1..=3).find(|id| *id != before && *id != asked).map(NodeId).filter(|_| named);
+            let node = &cluster.node(asked).consensus;
+            let done = node.hand_over(heir, soon()).await.expect("the others are well");
+            assert_eq!(done.before, NodeId(before));
+            assert!(heir.map_or(done.leader != done.before, |heir| heir == done.leader), "{done:?} for {heir:?}");
+            assert_eq!(node.status().leader, Some(done.leader), "who was asked knows it");
+            let again = node.hand_over(Some(done.leader), soon()).await;
+            assert_eq!(again, Ok(Handover { before: done.leader, leader: done.leader }));
+            cluster.put(asked, number).await;
+            number += 1;
+        }
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_could_not_lead_is_refused_without_an_election() {
+    let cluster = Cluster::start(3, 1, quick()).await;
+    all_hear_each_other(&cluster).await;
+    let leader = cluster.leader().await;
+    let away = (1..=3).find(|id| *id != leader).expect("another voter");
+    let present = (1..=3).find(|id| ![leader, away].contains(id)).expect("a third");
+    cluster.isolate(away);
+    let term = cluster.node(leader).consensus.status().term;
+    for asked in [leader, present] {
+        let node = &cluster.node(asked).consensus;
+        for (wanted, why) in [(4, Unfit::NoVote), (away, Unfit::Silent), (5, Unfit::NoVote)] {
+            let refused = node.hand_over(Some(NodeId(wanted)), soon()).await;
+            assert_eq!(refused, Err(HandoverError::Unfit { node: NodeId(wanted), why }));
+        }
+    }
+    assert_eq!(cluster.node(leader).consensus.status().term, term);
+    // Nobody in particular is not the one that is away, however long ago it was heard.
+    let done = cluster.node(present).consensus.hand_over(None, soon()).await;
+    assert_eq!(done, Ok(Handover { before: NodeId(leader), leader: NodeId(present) }));
+    cluster.join(away);
+    cluster.put(away, 1).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_does_not_know_the_call_is_named_at_once() {
     let cluster = Cluster::start(3, 0, quick()).await;
-    let first = cluster.leader().await;
-    let heir = cluster.ids().find(|id| *id != first).expect("another voter");
-    cluster.put(heir, 1).await;
-    eventually("the heir leads", || async {
-        cluster.node(first).consensus.transfer_leader(NodeId(heir)).await.expect("asked");
-        cluster.leader().await == heir
-    })
-    .await;
-    cluster.put(first, 2).await;
-    assert!(cluster.has_now(heir, 2).await);
+    let leader = cluster.leader().await;
+    cluster.node(leader).hearing.set(Hearing::Deaf);
+    let term = cluster.node(leader).consensus.status().term;
+    let asked = (1..=3).find(|id| *id != leader).expect("another voter");
+    for wanted in [None, Some(NodeId(asked))] {
+        let refused = cluster.node(asked).consensus.hand_over(wanted, soon()).await;
+        assert_eq!(refused, Err(HandoverError::NotUnderstood { node: NodeId(leader) }));
+    }
+    assert_eq!(cluster.node(leader).hearing.asked(), 2, "once each");
+    assert_eq!(cluster.node(leader).consensus.status().term, term);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_does_not_decode_is_no_word_that_nothing_was_done() {
+    let cluster = Cluster::start(3, 0, quick()).await;
+    all_hear_each_other(&cluster).await;
+    let leader = cluster.leader().await;
+    let heir = (1..=3).find(|id| *id != leader).expect("another voter");
+    let third = (1..=3).find(|id| ![leader, heir].contains(id)).expect("a third");
+    for hearing in [&cluster.node(leader).hearing, &cluster.node(heir).hearing] {
+        hearing.set(Hearing::Mumbles);
+    }
+    let done = cluster.node(third).consensus.hand_over(Some(NodeId(heir)), soon()).await;
+    assert_eq!(done, Ok(Handover { before: NodeId(leader), leader: NodeId(heir) }));
+    assert_eq!((cluster.node(leader).hearing.asked(), cluster.node(heir).hearing.asked()), (1, 0));
+    let (asked, term) = (cluster.node(heir), cluster.node(heir).consensus.status().term);
+    asked.hearing.set(Hearing::MumblesOnly);
+    let open = cluster.node(third).consensus.hand_over(None, soon()).await;
+    assert_eq!(open, Err(HandoverError::NotTaken));
+    assert_eq!(asked.hearing.asked(), 3, "it is asked a few times, and not until the deadline");
+    assert_eq!(asked.consensus.status().term, term);
     cluster.stop().await;
 }

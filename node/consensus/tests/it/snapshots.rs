@@ -38,6 +38,13 @@ async fn a_follower_that_was_away_past_the_log_s_end_catches_up_by_snapshot() {
         reset |= matches!(change, Change::Reset);
     }
     assert!(reset, "it was a snapshot that brought them");
+    eventually("both stand at one index, with one hash", || async {
+        let hash = async |id| cluster.node(id).consensus.state_hash().await.expect("nobody else hashes");
+        let (one, other) = (hash(away).await, hash(leader).await);
+        assert!(one.applied != other.applied || one == other, "{one:?} {other:?}");
+        one == other
+    })
+    .await;
     cluster.put(away, 1_000_000).await;
     // What it received it can also restart from.
     cluster.kill(away).await;

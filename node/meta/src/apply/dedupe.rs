@@ -9,6 +9,7 @@ use crate::limits;
 use crate::outcome::{Outcome, Refusal};
 use crate::row::DedupeRow;
 use crate::view::{View, ViewError};
+use portolan_sabotage::Sabotage;
 
 pub(super) enum Verdict {
     /// Never seen; the proposer's window as it is now, if there is one.
@@ -22,6 +23,10 @@ pub(super) fn judge(view: &dyn View, name: &ProposalKey) -> Result<Verdict, View
     let Some(known) = &window else {
         return Ok(Verdict::Fresh(None));
     };
+    // Sabotaged: nothing was ever seen.
+    if portolan_sabotage::is(Sabotage::NoDedupe) {
+        return Ok(Verdict::Fresh(window));
+    }
     if name.incarnation < known.incarnation {
         let refusal = Refusal::OldIncarnation { proposed: name.incarnation, known: known.incarnation };
         return Ok(Verdict::Repeated(Outcome::Refused(refusal)));

@@ -15,6 +15,7 @@ use crate::row::{ChildKind, ManifestRow, ReferrerRow, RepoRow, StagedRow};
 use crate::view::ViewError;
 use bytes::Bytes;
 use portolan_oci::{Digest, RepoName};
+use portolan_sabotage::Sabotage;
 
 /// Stores one part where the manifest will look for it. Parts that never see their put are removed by a later large
 /// push to the same repository.
@@ -79,7 +80,10 @@ pub(super) fn put(tx: &mut Tx<'_>, put: &PutManifest) -> Result<Outcome, ViewErr
     if !unknown.is_empty() {
         return refused(Refusal::ChildrenUnknown(unknown));
     }
-    if let Some(refusal) = not_yet_durable(tx, &repo, put)? {
+    // Sabotaged: no copy but the first is waited for.
+    if let Some(refusal) =
+        not_yet_durable(tx, &repo, put)?.filter(|_| !portolan_sabotage::is(Sabotage::AckBeforeCopies))
+    {
         return refused(refusal);
     }
     if query::manifest_row(tx.view(), repo.id, &put.digest)?.is_none() {
@@ -182,7 +186,9 @@ fn insert(tx: &mut Tx<'_>, repo: &RepoRow, put: &PutManifest, parts: u16) {
         at_ms: tx.now_ms,
     };
     tx.put(Family::Manifests, key::manifest(repo.id, &put.digest), &row);
-    for child in &put.children {
+    // Sabotaged: the edges of what is pushed under a tag are forgotten.
+    let forgotten = portolan_sabotage::is(Sabotage::ForgetEdges) && !put.tags.is_empty();
+    for child in put.children.iter().filter(|_| !forgotten) {
         tx.put_raw(Family::Edges, key::edge(child.kind, &child.digest, repo.id, &put.digest), Vec::new());
         if child.kind == ChildKind::Blob {
             tx.shown_elsewhere(&child.digest);

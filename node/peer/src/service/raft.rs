@@ -89,6 +89,11 @@ impl Raft for RaftService {
         payload(ready(&self.handlers)?.raft.transfer_leader(from, request.into_inner().payload).await)
     }
 
+    async fn hand_over(&self, request: Request<RaftPayload>) -> Result<Response<RaftPayload>, Status> {
+        let from = caller(request.extensions())?;
+        payload(ready(&self.handlers)?.raft.hand_over(from, request.into_inner().payload).await)
+    }
+
     async fn snapshot(&self, request: Request<Streaming<SnapshotFrame>>) -> Result<Response<RaftPayload>, Status> {
         let from = caller(request.extensions())?;
         let handler = &ready(&self.handlers)?.raft;

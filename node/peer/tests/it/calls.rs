@@ -28,6 +28,7 @@ async fn every_unary_call_reaches_its_handler() {
     assert_eq!(peers.vote(TWO, "x".into(), SECOND).await, Ok(Bytes::from("vote of 1 x")));
     assert_eq!(peers.pre_vote(TWO, "x".into(), SECOND).await, Ok(Bytes::from("pre-vote x")));
     assert_eq!(peers.transfer_leader(TWO, "x".into(), SECOND).await, Ok(Bytes::from("transfer x")));
+    assert_eq!(peers.hand_over(TWO, "x".into(), SECOND).await, Ok(Bytes::from("hand over x")));
     assert_eq!(peers.read_index(TWO, SECOND).await, Ok(77));
     let reply = peers.propose(TWO, proposal("x"), SECOND).await.unwrap();
     assert_eq!((reply.index, reply.outcome), (12, Bytes::from("x")));

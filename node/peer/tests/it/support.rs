@@ -101,6 +101,11 @@ impl RaftHandler for Echo {
         Box::pin(async move { Ok(reply.into()) })
     }
 
+    fn hand_over(&self, _from: PeerIdentity, request: Bytes) -> Answer<'_, Bytes> {
+        let reply = format!("hand over {}", String::from_utf8_lossy(&request));
+        Box::pin(async move { Ok(reply.into()) })
+    }
+
     /// Answers with all bytes in a row.
     fn snapshot(
         &self,

@@ -1,7 +1,7 @@
 //! Requests for upload sessions, forwarded to their owner.
 
 use crate::owner::BEGUN;
-use crate::support::pair;
+use crate::support::{PATIENCE, pair};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{iter, repeat};
@@ -11,11 +11,13 @@ use portolan_peer::{
     BrokenOff, Chunk, Config, Forwarded, ForwardedBody, PeerError, Peers, UploadAction, UploadCall, UploadFault,
     UploadReply,
 };
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Who reads nothing for so long waits.
+const REST: Duration = Duration::from_millis(200);
 
 fn call(session: &str, action: UploadAction) -> UploadCall {
     UploadCall { repo: "team/app".parse().unwrap(), session: session.to_owned(), action }
@@ -88,24 +90,20 @@ async fn an_owner_may_answer_before_the_bodys_end() {
 async fn a_body_is_read_no_faster_than_its_owner_takes_it() {
     let config = Config { stream_window_bytes: 1 << 20, ..Config::default() };
     let (_network, peers, served) = pair(&config);
-    let read = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&read);
+    let (read, mut reads) = watch::channel(0_u64);
     let endless = repeat(Bytes::from(vec![1; 64 << 10])).map(move |bytes| {
-        counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        read.send_modify(|read| *read += bytes.len() as u64);
         Ok(bytes)
     });
     let sending = tokio::spawn(async move { send(&peers, "stuck", endless.boxed()).await });
-    let mut before = 0;
     // The windows fill, and then nothing moves.
-    crate::support::eventually("the sender's rest", async || {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = read.load(Ordering::Relaxed);
-        let rests = now > 0 && now == before;
-        before = now;
-        rests
-    })
-    .await;
-    assert!(before < 8 << 20, "{before} bytes were read for an owner that took one piece");
+    let deadline = Instant::now() + PATIENCE;
+    reads.wait_for(|read| *read > 0).await.unwrap();
+    while timeout(REST, reads.changed()).await.is_ok() {
+        assert!(Instant::now() < deadline, "the sender never rests");
+    }
+    let read = *reads.borrow();
+    assert!(read < 8 << 20, "{read} bytes were read for an owner that took one piece");
     sending.abort();
     served.stop().await;
 }

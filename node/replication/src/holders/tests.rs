@@ -1,69 +1,40 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::{Candidate, Known, Me, Offer, Tier, here, known};
+use crate::rows::Rows;
 use bytes::Bytes;
-use portolan_meta::command::{Command, FoundCopy, NodeBoot, Proposal, ProposalKey};
+use portolan_meta::command::{Command, FoundCopy};
 use portolan_meta::id::{FileId, NodeId, StoreId};
-use portolan_meta::memory::MemoryState;
-use portolan_meta::outcome::Outcome;
 use portolan_meta::placement::{Topology, targets};
 use portolan_meta::policy::Policy;
-use portolan_meta::row::{NodeRow, NodeState, Role};
+use portolan_meta::row::{NodeRow, NodeState};
 use portolan_oci::Digest;
 
-/// A state made by commands, as a cluster makes it.
-struct Cluster {
-    state: MemoryState,
-    index: u64,
-}
+/// A cluster, and what node 1 of region "a" makes of its rows.
+struct Cluster(Rows);
 
 impl Cluster {
     /// Nodes 1.. in these regions.
     fn of(regions: &[&str]) -> Self {
-        let mut cluster = Self { state: MemoryState::new(), index: 0 };
-        cluster.apply(NodeId(1), Command::InitCluster { cluster_id: "c".to_owned(), epoch: 0 });
-        for (id, region) in (1..).zip(regions) {
-            cluster.apply(NodeId(id), Command::NodeBoot(boot(id, region)));
-        }
-        cluster
-    }
-
-    fn apply(&mut self, node: NodeId, command: Command) -> Outcome {
-        self.index += 1;
-        let key = ProposalKey { node, incarnation: 1, sequence: self.index, settled_below: 0 };
-        let proposal = Proposal { key, at_ms: self.index, command };
-        let (writes, outcome) = portolan_meta::apply(&self.state, self.index, &proposal).unwrap();
-        self.state.write(&writes);
-        assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
-        outcome
+        Self(Rows::of(regions))
     }
 
     fn push(&mut self, node: u64, digest: Digest) -> u64 {
-        let command = Command::CommitBlob {
-            repo: "r".parse().unwrap(),
-            digest,
-            size: 5,
-            store: StoreId(node),
-            file: FileId(u128::from(node)),
-            pin_ms: 1_000_000,
-            sums: None,
-        };
-        let Outcome::BlobCommitted { generation, .. } = self.apply(NodeId(node), command) else { panic!() };
-        generation
+        self.0.push(node, digest, FileId(u128::from(node)))
     }
 
     fn replicate(&mut self, node: u64, digest: Digest, generation: u64) {
         let found = vec![FoundCopy { digest, file: FileId(u128::from(node)), generation }];
-        self.apply(NodeId(node), Command::AddLocations { store: StoreId(node), found });
+        self.0.apply(node, Command::AddLocations { store: StoreId(node), found });
     }
 
     fn mark(&mut self, node: u64, state: NodeState) {
-        self.apply(NodeId(1), Command::SetNodeState { node: NodeId(node), incarnation: 1, state });
+        self.0.mark(node, state);
     }
 
     /// The files that a node is recorded to hold.
     fn own(&self, node: u64) -> Option<Vec<FileId>> {
-        here(&self.state, &digest(), StoreId(node)).unwrap().map(|here| here.own)
+        here(&self.0.state, &digest(), StoreId(node)).unwrap().map(|here| here.own)
     }
 
     /// What node 1 of region "a" knows.
@@ -83,22 +54,8 @@ impl Cluster {
             in_flight: 0,
         };
         let me = Me { node: NodeId(1), region: "a".to_owned(), zone: String::new() };
-        let topology = Topology::read(&self.state).unwrap();
-        known(&self.state, &topology, digest, &me, failed, &offer).unwrap()
-    }
-}
-
-fn boot(id: u64, region: &str) -> NodeBoot {
-    NodeBoot {
-        id: NodeId(id),
-        name: format!("n{id}"),
-        region: region.to_owned(),
-        zone: String::new(),
-        role: Role::Full,
-        peer: format!("n{id}:7000"),
-        storage_uuid: format!("s{id}"),
-        incarnation: 1,
-        version: "test".to_owned(),
+        let topology = Topology::read(&self.0.state).unwrap();
+        known(&self.0.state, &topology, digest, &me, failed, &offer).unwrap()
     }
 }
 
@@ -146,7 +103,7 @@ fn an_own_copy_is_named_and_nobody_is_asked_to_relay_without_neighbours() {
 fn one_node_of_the_region_crosses_for_its_neighbours_and_the_next_takes_over_from_a_sick_one() {
     let mut cluster = Cluster::of(&["a", "a", "a", "b"]);
     let generation = cluster.push(4, digest());
-    let topology = Topology::read(&cluster.state).unwrap();
+    let topology = Topology::read(&cluster.0.state).unwrap();
     let targets: Vec<u64> = targets(&digest(), &topology, &Policy::default()).iter().map(|store| store.0).collect();
     let preferred = [targets[0], targets[1], (1..=3).find(|node| !targets[..2].contains(node)).unwrap()];
     // Each of the three in turn is sick, and those before it; node 1, who asks, never holds itself to be.

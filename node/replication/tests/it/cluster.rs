@@ -16,7 +16,7 @@ use portolan_peer::{
     PeerIdentity, PeerServer, Peers, UploadCall, UploadHandler, UploadReply, WaitingBody,
 };
 use portolan_replication::{BlobBody, Config, Me, PeerHealth, Replication};
-use portolan_store::{Blobs, PartKind, RaftLog, State};
+use portolan_store::{Blobs, PartKind, RaftLog, State, StoredFile};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use std::path::PathBuf;
@@ -206,11 +206,16 @@ impl Cluster {
 
     /// Stops a node properly, and starts it on the same disk after `meanwhile`.
     pub(crate) async fn restart(&mut self, index: usize, meanwhile: impl FnOnce(&Self)) {
+        self.restart_unknown(index, meanwhile).await;
+        self.nodes[index].boot().await;
+    }
+
+    /// The same, but the cluster does not know the new start until it boots.
+    pub(crate) async fn restart_unknown(&mut self, index: usize, meanwhile: impl FnOnce(&Self)) {
         let node = self.nodes.remove(index);
         node.shutdown().await;
         meanwhile(self);
         let node = self.launch(index).await;
-        node.boot().await;
         self.nodes.insert(index, node);
     }
 
@@ -236,14 +241,32 @@ impl Cluster {
         }
     }
 
+    /// What lies in a digest's folder that is named after it, sidecars too.
+    pub(crate) fn names_beside(&self, index: usize, digest: &Digest) -> Vec<String> {
+        let hex = digest.hex();
+        let folder = self.root.join(format!("n{}/blobs/sha256/{}", index + 1, &hex[..2]));
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(&hex)).collect()
+    }
+
     /// Turns a bit in a blob file, behind the node's back.
     pub(crate) fn damage(&self, index: usize, digest: &Digest, file: FileId) {
-        let (hex, ulid) = (digest.hex(), ulid::Ulid(file.0));
-        let folder = self.root.join(format!("n{}/blobs/sha256/{}", index + 1, &hex[..2]));
-        let path = folder.join(format!("{hex}.{ulid}"));
+        let path = self.path_of(index, digest, file);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[1000] ^= 1;
         std::fs::write(&path, bytes).unwrap();
+    }
+
+    /// Cuts a blob file short, behind the node's back.
+    pub(crate) fn truncate(&self, index: usize, digest: &Digest, file: FileId, len: u64) {
+        let path = self.path_of(index, digest, file);
+        std::fs::File::options().write(true).open(path).unwrap().set_len(len).unwrap();
+    }
+
+    fn path_of(&self, index: usize, digest: &Digest, file: FileId) -> PathBuf {
+        let hex = digest.hex();
+        let folder = self.root.join(format!("n{}/blobs/sha256/{}", index + 1, &hex[..2]));
+        folder.join(format!("{hex}.{}", ulid::Ulid(file.0)))
     }
 
     /// Pushes a blob, at one of its targets, that some node is no target of; tells which.
@@ -274,7 +297,8 @@ impl Cluster {
 }
 
 impl Node {
-    async fn boot(&self) {
+    /// Makes this start known to the cluster.
+    pub(crate) async fn boot(&self) {
         let outcome = self.consensus.boot(Instant::now() + PATIENCE).await.unwrap();
         assert_eq!(outcome, Outcome::Done);
     }
@@ -294,14 +318,8 @@ impl Node {
     }
 
     async fn commit(&self, bytes: &[u8], summed: bool) -> Digest {
-        let digest = Digest::sha256_of(bytes);
-        let mut part = self
-            .blobs
-            .parts(PartKind::Upload)
-            .create(&format!("{}-{}", self.id, digest.hex()), Algorithm::Sha256, b"")
-            .unwrap();
-        part.append(bytes).unwrap();
-        let stored = part.seal(&digest).unwrap();
+        let stored = self.lay(bytes);
+        let digest = stored.digest;
         let command = Command::CommitBlob {
             repo: repo(),
             digest,
@@ -314,6 +332,15 @@ impl Node {
         let outcome = self.consensus.propose(command, Instant::now() + PATIENCE).await.unwrap();
         assert!(matches!(outcome, Outcome::BlobCommitted { .. }), "{outcome:?}");
         digest
+    }
+
+    /// Makes a file of a blob here that nobody is told of, as an upload does that ends before its commit.
+    pub(crate) fn lay(&self, bytes: &[u8]) -> StoredFile {
+        let digest = Digest::sha256_of(bytes);
+        let name = format!("{}-{}", self.id, digest.hex());
+        let mut part = self.blobs.parts(PartKind::Upload).create(&name, Algorithm::Sha256, b"").unwrap();
+        part.append(bytes).unwrap();
+        part.seal(&digest).unwrap()
     }
 
     /// Makes pushes wait for so many regions.

@@ -12,4 +12,5 @@ mod pulling;
 mod ranges;
 mod replicating;
 mod resuming;
+mod sweeping;
 mod tamper;

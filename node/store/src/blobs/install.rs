@@ -7,6 +7,7 @@ use super::sums::Sums;
 use crate::error::StoreError;
 use crate::files;
 use portolan_oci::Digest;
+use portolan_sabotage::Sabotage;
 use std::fs::File;
 use std::sync::atomic::Ordering;
 
@@ -20,7 +21,7 @@ pub(super) fn install(
     renamed: impl FnOnce(),
 ) -> Result<StoredFile, StoreError> {
     let layout = &home.shared.layout;
-    let file = layout::fresh_file_id();
+    let file = layout::fresh_file_id(home.shared.started_ms);
     let folder = layout.durable_folder(digest)?;
     let (part, sidecar) = (home.dir.join(DATA), layout.sums(digest, file));
     // Side by side, they share a flush of the disk.
@@ -38,7 +39,10 @@ pub(super) fn install(
     }
     files::rename(&part, &layout.blob(digest, file))?;
     renamed();
-    files::sync_dir(&folder)?;
+    // Sabotaged: the blob's name may be lost.
+    if !portolan_sabotage::is(Sabotage::SkipFsync) {
+        files::sync_dir(&folder)?;
+    }
     // Need not be durable: what a crash brings back has no data and is swept.
     files::remove_dir(&home.dir)?;
     Ok(StoredFile { digest: *digest, size: sums.size, file, sums: sums.digest() })

@@ -121,15 +121,22 @@ fn name(digest: &Digest, file: FileId) -> String {
     format!("{}.{}", digest.hex(), Ulid(file.0))
 }
 
-/// A file id that was never used.
-pub(super) fn fresh_file_id() -> FileId {
-    FileId(Ulid::new().0)
+/// A file id that was never used, and no older than the start that makes it: a clock that is set back must not make a
+/// file look like one of an earlier start.
+pub(super) fn fresh_file_id(started_ms: u64) -> FileId {
+    let fresh = Ulid::new();
+    FileId(Ulid::from_parts(fresh.timestamp_ms().max(started_ms), fresh.random()).0)
 }
 
 /// The file id in a name, if it is one of `digest`'s blob files and not a sidecar.
 pub(super) fn file_id_in(name: &str, digest: &Digest) -> Option<FileId> {
     let id = name.strip_prefix(&digest.hex())?.strip_prefix('.')?;
     Ulid::from_string(id).ok().map(|id| FileId(id.0))
+}
+
+/// The name of the blob file that a sidecar of this name belongs to, written whole or not; `None` when it is none.
+pub(super) fn file_of_sums(name: &str) -> Option<&str> {
+    name.strip_suffix(".tmp").unwrap_or(name).strip_suffix(SUMS)
 }
 
 /// What a name in a folder of this algorithm holds, if it is a blob file's and not a sidecar's.

@@ -17,6 +17,7 @@ use crate::files;
 use crate::telemetry::{Action, timed};
 use bytes::Bytes;
 use portolan_oci::Digest;
+use portolan_sabotage::Sabotage;
 use rustix::io::{Errno, pwritev};
 use std::fs::File;
 use std::io::IoSlice;
@@ -110,15 +111,18 @@ impl Part {
         self.check_usable()?;
         let (length, more) = (self.len(), pieces.iter().map(|piece| piece.len() as u64).sum());
         self.home.shared.space.check_step(length, more)?;
+        // Sabotaged: what follows a sync is written one byte too far.
+        let resumes = length > 0 && length == self.synced_len();
+        let start = length + u64::from(resumes && portolan_sabotage::is(Sabotage::ResumeOffByOne));
         if more < PARALLEL_BYTES {
-            write_pieces(&self.file, pieces, length).map_err(|source| self.undo_write(source))?;
+            write_pieces(&self.file, pieces, start).map_err(|source| self.undo_write(source))?;
             pieces.iter().for_each(|piece| self.progress.update(piece));
             return Ok(());
         }
         let mark = self.progress.mark();
         let (file, progress) = (&self.file, &mut self.progress);
         let written = std::thread::scope(|scope| {
-            let writing = scope.spawn(|| write_pieces(file, pieces, length));
+            let writing = scope.spawn(|| write_pieces(file, pieces, start));
             pieces.iter().for_each(|piece| progress.update(piece));
             writing.join().unwrap_or_else(|_| Err(std::io::Error::other("the writing thread panicked")))
         });

@@ -14,6 +14,8 @@ pub(super) struct Shared {
     pub(super) space: Space,
     pub(super) config: Config,
     pub(super) open: OpenParts,
+    /// When this start began, in milliseconds since the Unix epoch: no file id that it makes is older.
+    pub(super) started_ms: u64,
 }
 
 /// The parts that somebody in this process works on. One at a time: two writers would mix their bytes.

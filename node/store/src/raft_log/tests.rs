@@ -220,3 +220,54 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_nothing_tried_again() {
     assert!(flusher.enqueue(done).is_err());
     assert_eq!(syncs.load(Ordering::SeqCst), 1);
 }
+
+/// A closed log's files with one bit changed where these bytes lie, in files with this ending.
+fn damaged(dir: &Path, ending: &str, bytes: &[u8]) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("raft")).unwrap();
+    let mut found = 0;
+    for file in std::fs::read_dir(dir.join("raft")).unwrap() {
+        let file = file.unwrap();
+        let mut contents = std::fs::read(file.path()).unwrap();
+        if file.path().extension().is_some_and(|own| own == ending)
+            && let Some(at) = contents.windows(bytes.len()).position(|window| window == bytes)
+        {
+            contents[at + 2] ^= 4;
+            found += 1;
+        }
+        std::fs::write(copy.path().join("raft").join(file.file_name()), contents).unwrap();
+    }
+    assert_eq!(found, 1, "the bytes lie in one file");
+    copy
+}
+
+#[test]
+fn a_changed_bit_in_anything_that_was_synced_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    (1..=20).for_each(|index| append(&log, [index]));
+    let (done, acked) = callback();
+    log.put_meta("vote", b"for node 7", done).unwrap();
+    acked.recv_timeout(PATIENCE).unwrap().unwrap();
+    (21..=50).for_each(|index| append(&log, [index]));
+    log.close();
+    for bytes in [&entry(1)[..], &entry(30), &entry(50), b"for node 7"] {
+        let copy = damaged(dir.path(), "log", bytes);
+        let refused = RaftLog::open(copy.path(), &Config::default()).unwrap_err();
+        assert!(refused.to_string().starts_with("the raft database is corrupt: "), "{refused}");
+    }
+}
+
+#[test]
+fn a_changed_bit_in_a_table_is_never_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    append(&log, 1..=500);
+    // A start writes what was in the write-ahead log into tables.
+    let log = open_again(dir.path(), &log);
+    log.close();
+    let copy = damaged(&dir.path().join("copy"), "sst", &entry(400));
+    let log = open(copy.path());
+    assert!(matches!(log.entries(1, 501, u64::MAX), Err(StoreError::Corrupt { .. })));
+    assert!(matches!(log.entries(400, 401, u64::MAX), Err(StoreError::Corrupt { .. })));
+}

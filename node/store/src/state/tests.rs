@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::{Checkpoint, CheckpointFile, FOLDER_PREFIX, POINTER, State};
+use super::{Checkpoint, CheckpointFile, FOLDER_PREFIX, POINTER, State, StateHash};
 use crate::config::Config;
 use crate::error::StoreError;
 use bytes::Bytes;
@@ -376,4 +376,177 @@ fn the_newest_checkpoint_is_told_while_another_is_being_made() {
     let made = state.checkpoint().unwrap();
     let _making = super::lock(&state.replacing);
     assert_eq!(state.current_checkpoint().unwrap().id(), made.id());
+}
+
+fn hash(state: &State) -> StateHash {
+    state.hash(&["applied"], || true).unwrap().expect("it may go on")
+}
+
+#[test]
+fn two_states_have_the_same_hash_when_they_have_the_same_rows() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (one, other) = (open(here.path()), open(there.path()));
+    put(&one, Family::Tags, &[("t", "1"), ("u", "2")], 1);
+    put(&one, Family::Blobs, &[("b", "3")], 2);
+    // The same in another order, by a detour, and partly in files.
+    put(&other, Family::Blobs, &[("b", "3"), ("c", "4")], 1);
+    put(&other, Family::Tags, &[("u", "2")], 1);
+    other.checkpoint().unwrap();
+    put(&other, Family::Tags, &[("t", "1")], 1);
+    let delete = Writes { rows: vec![Write::Delete(Family::Blobs, b"c".to_vec())], ..Writes::default() };
+    other.write(&delete, &[("applied", 2_u64.to_be_bytes().to_vec())]).unwrap();
+    let known = hash(&one);
+    assert_eq!(hash(&other), known);
+    assert_eq!(known.markers["applied"], 2_u64.to_be_bytes());
+    drop(other);
+    assert_eq!(hash(&open(there.path())), known, "nor does a restart change it");
+    let third = tempfile::tempdir().unwrap();
+    let receiver = open(third.path());
+    receiver.install(send(&one.checkpoint().unwrap(), &receiver).unwrap(), |_| Ok(())).unwrap();
+    assert_eq!(hash(&receiver), known, "nor being received");
+}
+
+#[test]
+fn another_row_anywhere_makes_another_hash() {
+    let mut seen = std::collections::BTreeMap::new();
+    let mut check = |what: String, rows: &[(Family, &str, &str)], applied: u64| {
+        let dir = tempfile::tempdir().unwrap();
+        let state = open(dir.path());
+        put(&state, Family::Tags, &[], applied);
+        for (family, key, value) in rows {
+            put(&state, *family, &[(key, value)], applied);
+        }
+        if let Some(same) = seen.insert(hash(&state).digest, what.clone()) {
+            panic!("{what} has the hash of {same}");
+        }
+    };
+    check("nothing".into(), &[], 1);
+    check("another index".into(), &[], 2);
+    for family in Family::ALL {
+        check(format!("a row in {}", family.name()), &[(family, "meta.k", "v")], 1);
+    }
+    let tags = Family::Tags;
+    let history = Family::TagHistory;
+    check("another value".into(), &[(tags, "meta.k", "w")], 1);
+    check("another key".into(), &[(tags, "meta.l", "v")], 1);
+    check("a byte of the value in the key".into(), &[(tags, "meta.kv", "")], 1);
+    check("two rows".into(), &[(tags, "a", "bc"), (tags, "d", "e")], 1);
+    check("two rows that are cut elsewhere".into(), &[(tags, "a", "b"), (tags, "cd", "e")], 1);
+    check("two rows in two families".into(), &[(tags, "a", "bc"), (history, "d", "e")], 1);
+    check("a marker's name elsewhere".into(), &[(tags, "marker.applied", "x")], 1);
+}
+
+#[test]
+fn what_only_this_node_keeps_does_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    put(&state, Family::Tags, &[("t", "1")], 1);
+    let known = hash(&state);
+    state.write(&Writes::default(), &[("own", b"x".to_vec()), ("applied-here", b"y".to_vec())]).unwrap();
+    assert_eq!(hash(&state), known);
+    let every = state.hash(&["applied", "own"], || true).unwrap().unwrap();
+    assert!(every.digest != known.digest && every.markers["own"] == b"x", "{every:?}");
+}
+
+/// Rows of two families and the marker are written together; a hash that mixed two moments would be in no list.
+#[test]
+fn a_hash_and_its_index_are_of_one_moment_while_writes_go_on() {
+    const MOMENTS: u64 = 200;
+    let (dir, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let write = |state: &State, moment: u64| {
+        let value = moment.to_be_bytes().to_vec();
+        let rows = [Family::Nodes, Family::Dedupe].map(|family| Write::Put(family, b"k".to_vec(), value.clone()));
+        let writes = Writes { rows: rows.into(), ..Writes::default() };
+        state.write(&writes, &[("applied", value)]).unwrap();
+    };
+    let state = open(dir.path());
+    write(&state, 0);
+    let seen = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (1..MOMENTS).for_each(|moment| write(&state, moment)));
+        let mut seen = Vec::new();
+        while !writer.is_finished() {
+            seen.push(hash(&state));
+        }
+        seen
+    });
+    let replica = open(again.path());
+    let all: Vec<StateHash> = (0..MOMENTS)
+        .map(|moment| {
+            write(&replica, moment);
+            hash(&replica)
+        })
+        .collect();
+    assert!(!seen.is_empty());
+    for found in seen {
+        let at = u64::from_be_bytes(found.markers["applied"].as_slice().try_into().unwrap());
+        assert_eq!(found, all[usize::try_from(at).unwrap()], "at {at}");
+    }
+}
+
+#[test]
+fn a_hash_that_nobody_waits_for_ends_early() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    let value = "v".repeat(700 << 10);
+    put(&state, Family::Manifests, &[("a", &value), ("b", &value), ("c", &value), ("d", &value), ("e", &value)], 1);
+    let asked = std::cell::Cell::new(0);
+    let ended = state.hash(&[], || {
+        asked.set(asked.get() + 1);
+        asked.get() < 2
+    });
+    assert_eq!((ended.unwrap(), asked.get()), (None, 2));
+}
+
+/// The file of the live database with these bytes in it and this ending; a bit of them is changed.
+fn damage(dir: &Path, ending: &str, bytes: &[u8]) {
+    let state = dir.join("state");
+    let live = state.join(std::fs::read_to_string(state.join(POINTER)).unwrap());
+    let paths = std::fs::read_dir(live).unwrap().map(|entry| entry.unwrap().path());
+    let found = paths.filter(|path| path.extension().is_some_and(|own| own == ending)).find_map(|path| {
+        let contents = std::fs::read(&path).unwrap();
+        let at = contents.windows(bytes.len()).position(|window| window == bytes)?;
+        Some((path, contents, at))
+    });
+    let (path, mut contents, at) = found.unwrap();
+    contents[at] ^= 1;
+    std::fs::write(path, contents).unwrap();
+}
+
+/// The Raft log has the rest.
+#[test]
+fn a_damaged_write_ahead_log_leaves_the_state_of_an_earlier_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = open(dir.path());
+    let value = |moment: u64| format!("{moment:-^700}");
+    for moment in 1..=200 {
+        put(&state, Family::Tags, &[(&moment.to_string(), &value(moment)), ("newest", &moment.to_string())], moment);
+    }
+    drop(state);
+    damage(dir.path(), "log", value(120).as_bytes());
+    let state = open(dir.path());
+    assert_eq!(applied(&state), Some(119));
+    assert_eq!(get(&state, Family::Tags, "newest").unwrap(), "119");
+    for moment in 1..=200 {
+        assert_eq!(get(&state, Family::Tags, &moment.to_string()).is_some(), moment < 120, "{moment}");
+    }
+}
+
+#[test]
+fn a_changed_bit_in_a_table_is_an_error_for_whoever_reads_the_row() {
+    let dir = tempfile::tempdir().unwrap();
+    // More than a block, of which a start reads the first when it opens the table.
+    let long = "x".repeat(20_000);
+    put(&open(dir.path()), Family::Tags, &[("a", &long), ("b", "some value"), ("c", "another")], 1);
+    // A start writes what was in the write-ahead log into tables.
+    drop(open(dir.path()));
+    damage(dir.path(), "sst", b"some value");
+    let state = open(dir.path());
+    state.read(|view| {
+        assert!(view.get(Family::Tags, b"a").is_ok(), "it lies in another block");
+        assert!(view.get(Family::Tags, b"b").is_err());
+        assert!(view.multi_get(Family::Tags, &[b"b".to_vec(), b"c".to_vec()]).is_err());
+        assert!(view.scan(Family::Tags, b"", None, 10).is_err());
+    });
+    assert!(state.latest().get(Family::Tags, b"c").is_err(), "it lies in the same block");
+    assert!(state.hash(&["applied"], || true).is_err());
 }

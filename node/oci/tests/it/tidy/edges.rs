@@ -15,22 +15,39 @@ const fn floor(folder: &'static str, name: &'static str, below: &'static [&'stat
 }
 
 /// What the binary may import: everything below it.
-const ALL: &[&str] =
-    &["proto", "oci", "meta", "store", "trace", "peer", "auth", "consensus", "replication", "registry", "api"];
+const ALL: &[&str] = &[
+    "proto",
+    "oci",
+    "meta",
+    "store",
+    "trace",
+    "sabotage",
+    "peer",
+    "auth",
+    "consensus",
+    "replication",
+    "registry",
+    "api",
+];
 
 /// `oci` is the vocabulary that `meta` speaks, so whoever imports `meta` may name its words.
-const FLOORS: [Floor; 14] = [
+const FLOORS: [Floor; 15] = [
     floor("proto", "portolan-proto", &[]),
     floor("node/oci", "portolan-oci", &[]),
-    floor("node/meta", "portolan-meta", &["oci"]),
-    floor("node/store", "portolan-store", &["oci", "meta"]),
+    floor("node/sabotage", "portolan-sabotage", &[]),
+    floor("node/meta", "portolan-meta", &["oci", "sabotage"]),
+    floor("node/store", "portolan-store", &["oci", "meta", "sabotage"]),
     floor("node/trace", "portolan-trace", &[]),
     floor("node/peer", "portolan-peer", &["proto", "oci", "meta", "trace"]),
     floor("node/auth", "portolan-auth", &["oci", "meta"]),
-    floor("node/consensus", "portolan-consensus", &["oci", "meta", "store", "trace", "peer"]),
-    floor("node/replication", "portolan-replication", &["oci", "meta", "store", "peer", "consensus"]),
-    floor("node/registry", "portolan-registry", &["oci", "meta", "store", "peer", "consensus", "replication"]),
-    floor("node/api", "portolan-api", &["oci", "trace", "auth", "consensus", "registry", "replication"]),
+    floor("node/consensus", "portolan-consensus", &["oci", "meta", "store", "trace", "peer", "sabotage"]),
+    floor("node/replication", "portolan-replication", &["oci", "meta", "store", "peer", "consensus", "sabotage"]),
+    floor(
+        "node/registry",
+        "portolan-registry",
+        &["oci", "meta", "store", "peer", "consensus", "replication", "sabotage"],
+    ),
+    floor("node/api", "portolan-api", &["oci", "trace", "auth", "consensus", "registry", "replication", "sabotage"]),
     floor("node", "portolan", ALL),
     floor("chaos-tests", "portolan-chaos-tests", &["oci", "proto"]),
     // As needed: floors to measure, and the black-box tests' way to start a cluster.

@@ -1,0 +1,3 @@
+//! The binary from outside, where that needs no cluster.
+
+mod sabotage;
