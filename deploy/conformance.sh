@@ -81,7 +81,7 @@ export PORTOLAN_REPORTS="${PORTOLAN_REPORTS:-$CARGO_TARGET_DIR/conformance}"
 # Only what this run counts is told below.
 rm -f "$PORTOLAN_REPORTS"/*/counts.txt
 # One at a time: each starts a cluster of its own on two cores.
-run_here cargo test --release --locked --workspace --test black_box -- --nocapture --test-threads=1 conformance::
+run_here cargo test --release --locked --workspace --test black_box -- --show-output --test-threads=1 conformance::
 status=$?
 echo
 cat "$PORTOLAN_REPORTS"/*/counts.txt 2>/dev/null

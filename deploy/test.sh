@@ -61,11 +61,14 @@ count() {
     counted="$p passed, $f failed, $s skipped"
 }
 
+# Leaves out what tests said that passed: the log has it.
+without_successes() { sed -u '/^successes:$/,/^\(failures:\|test result:\)/{/^\(failures:\|test result:\)/!d}'; }
+
 step() {
     local name=$1 started=$SECONDS status
     shift
     echo "== $name: $*"
-    "$@" 2>&1 | tee "$logs/$name.log"
+    "$@" 2>&1 | tee "$logs/$name.log" | without_successes
     status=${PIPESTATUS[0]}
     count "$logs/$name.log" "$status"
     rows+=("$(printf '%-11s %-4s %5ds  %s' "$name" "$([ "$status" -eq 0 ] && echo ok || echo FAIL)" $((SECONDS - started)) "$counted")")
@@ -98,7 +101,7 @@ black_box() { test_workspace --test black_box "$@"; }
 # Most of a test is waiting. So those on the emulated WAN, of which a machine has one, run beside two at a time of the
 # others; afterwards, alone, those that measure.
 run_chaos() {
-    local on_wan=(geo:: faults::links::) measuring=(wan:: memory:: crowd::) elsewhere=(clients:: conformance::)
+    local on_wan=(geo:: faults::links::) measuring=(wan:: wan_proxy:: memory:: crowd::) elsewhere=(clients:: conformance::)
     local beside=() status=0 name lane
     for name in "${on_wan[@]}" "${measuring[@]}" "${elsewhere[@]}"; do beside+=(--skip "$name"); done
     black_box --no-run || return 1
@@ -107,7 +110,7 @@ run_chaos() {
     black_box -- --show-output --test-threads=2 "${beside[@]}" || status=1
     wait "$lane" || status=1
     cat "$logs/on-wan.out"
-    black_box -- --nocapture --test-threads=1 "${measuring[@]}" || status=1
+    black_box -- --show-output --test-threads=1 "${measuring[@]}" || status=1
     return $status
 }
 
@@ -158,12 +161,14 @@ for name in "${steps[@]}"; do
         chaos) build && build_go_tools && step chaos run_chaos ;;
         faults) build && build_harness && step faults run_faults ;;
         # One at a time: each test starts a cluster of its own on two cores.
-        clients) await_go_tools && build && step clients black_box -- --nocapture --test-threads=1 clients:: ;;
+        clients) await_go_tools && build && step clients black_box -- --show-output --test-threads=1 clients:: ;;
         conformance) build && step conformance deploy/conformance.sh ;;
         *) echo "no such step: $name (format lint unit demo chaos faults clients conformance)" >&2; exit 2 ;;
     esac
 done
 
+# Once more, where it is found: what the tests said that failed.
+sed -n '/^failures:$/,/^test result:/p' "$logs"/*.log 2>/dev/null
 echo
 echo "step        result time  tests"
 printf '%s\n' "${rows[@]}"

@@ -64,7 +64,8 @@ backend nodes
     http-reuse always
     # Whoever takes pushes must be able to reach the leader; the public port alone would not tell.
     option httpchk GET /readyz/write
-    default-server check inter 250ms fall 1 rise 1
+    # One check that is late says that the machine is busy; whoever is gone misses the next one, too.
+    default-server check inter 250ms fall 2 rise 1
 "#;
 
 /// What became of one request.

@@ -94,6 +94,18 @@ pub struct Options {
     pub forgetting: Option<Forgetting>,
 }
 
+/// The setting of nodes that wait four seconds instead of one until a read is confirmed: a machine that stands still for
+/// a moment costs those time and not the answer.
+pub const PATIENT: (&str, &str) = ("PORTOLAN_READS_LINEARIZABLE_TIMEOUT_MS", "4000");
+
+impl Options {
+    /// The defaults, but for nodes that are [`PATIENT`]: for what says nothing of how soon a read is answered.
+    #[must_use]
+    pub fn patient() -> Self {
+        Self { environment: vec![(PATIENT.0, PATIENT.1.to_owned())], ..Self::default() }
+    }
+}
+
 /// The binary under test: `PORTOLAN_BIN`, else beside the test's own target folder.
 #[must_use]
 pub fn binary() -> PathBuf {

@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use suite::{Case, Suite};
 use tally::{Kill, Passed, Tally, judge};
@@ -100,7 +100,7 @@ fn check_whole(suite: Suite, folder: &Path, runs: &[Vec<Case>], tally: &Tally) -
 async fn single(suite: Suite, test: &str) -> Result<()> {
     let Some(program) = suite.program(test) else { return Ok(()) };
     let folder = reports("single", suite)?;
-    let mut cluster = Cluster::start(Options { regions: vec!["eu-west"], ..Options::default() }).await?;
+    let mut cluster = Cluster::start(Options { regions: vec!["eu-west"], ..Options::patient() }).await?;
     let runs = run_once(suite, &program, &cluster.nodes()[0].registry, &folder).await?;
     let mut tally = Tally::default();
     runs.iter().for_each(|cases| tally.add(judge(cases, &[], &[])));
@@ -116,7 +116,7 @@ async fn balanced(suite: Suite, test: &str) -> Result<()> {
         return Ok(());
     }
     let Some(program) = suite.program(test) else { return Ok(()) };
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let whole = all_nodes(suite, &program, &cluster).await?;
     while_followers_die(suite, &program, &mut cluster, &whole).await?;
     cluster.stop().await?;
@@ -135,18 +135,23 @@ async fn all_nodes(suite: Suite, program: &Path, cluster: &Cluster) -> Result<Pa
         passed.note(cases);
     }
     tell(&folder, "behind a balancer", suite, runs.len(), &tally, None)?;
-    keep_logs(cluster, &folder, check_whole(suite, &folder, &runs, &tally))?;
-    check_spread(&entries);
+    keep_logs(cluster, &folder, check_whole(suite, &folder, &runs, &tally).and_then(|()| check_spread(&entries)))?;
     Ok(passed)
 }
 
-/// That the setting is what it claims to be: no two requests in a row went to one node, on few connections.
-fn check_spread(entries: &[Entry]) {
+/// That the setting is what it claims to be: requests in a row went to different nodes, on few connections. Where a busy
+/// machine was late with a check the balancer begins its round anew.
+fn check_spread(entries: &[Entry]) -> Result<()> {
     let repeated = entries.windows(2).filter(|pair| pair[0].server == pair[1].server).count();
     let connections: HashSet<&str> = entries.iter().map(|entry| entry.connection.as_str()).collect();
     eprintln!("{} requests on {} connections, {repeated} to the node before", entries.len(), connections.len());
-    assert_eq!(repeated, 0, "two requests in a row went to one node");
-    assert!(connections.len() * 10 <= entries.len(), "the suite does not keep its connections");
+    if repeated * 50 > entries.len() {
+        return Err(format!("{repeated} of {} requests went to the node of the one before", entries.len()).into());
+    }
+    if connections.len() * 10 > entries.len() {
+        return Err("the suite does not keep its connections".into());
+    }
+    Ok(())
 }
 
 async fn while_followers_die(suite: Suite, program: &Path, cluster: &mut Cluster, whole: &Passed) -> Result<()> {
@@ -173,7 +178,11 @@ struct Deaths {
 
 impl Deaths {
     fn so_far(&self) -> Vec<Kill> {
-        self.kills.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Kill>> {
+        self.kills.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -191,10 +200,13 @@ async fn kill_followers(cluster: &mut Cluster, balancer: &Balancer, deaths: &Dea
         let leader = cluster.leader().await?;
         let followers: Vec<usize> = (0..names.len()).filter(|node| *node != leader).collect();
         let victim = followers[random.random_range(0..followers.len())];
-        let from_ms = now_ms();
+        let id = cluster.nodes()[victim].id;
+        // Before the signal, so that nobody judges without it.
+        deaths.lock().push(Kill { node: names[victim].clone(), id, from_ms: now_ms(), gone_ms: i64::MAX });
         cluster.kill(victim).await?;
-        let kill = Kill { node: names[victim].clone(), from_ms, gone_ms: now_ms() };
-        deaths.kills.lock().unwrap_or_else(PoisonError::into_inner).push(kill);
+        if let Some(kill) = deaths.lock().last_mut() {
+            kill.gone_ms = now_ms();
+        }
         // A node that is back before the balancer has missed it would be sent requests while it starts.
         balancer.wait_down(&names[victim]).await?;
         cluster.restart(victim)?;

@@ -21,7 +21,7 @@ const UPLOAD_MIB: u64 = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_idle_and_slow_clients_leave_others_served() -> Result<()> {
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let node = cluster.nodes()[0].clone();
     let before = node.memory_kib("VmRSS")?;
     let mut idle = Vec::new();
@@ -63,7 +63,7 @@ async fn thousands_of_idle_and_slow_clients_leave_others_served() -> Result<()> 
 async fn memory_is_bounded_while_sixty_four_uploads_run_through_another_node() -> Result<()> {
     // The bound does not depend on it. The nodes take every variable that begins with PORTOLAN_ for a setting.
     let mib = std::env::var("CROWD_UPLOAD_MIB").ok().and_then(|mib| mib.parse().ok()).unwrap_or(16);
-    let mut cluster = Cluster::start(Options { regions: vec!["here", "there"], ..Options::default() }).await?;
+    let mut cluster = Cluster::start(Options { regions: vec!["here", "there"], ..Options::patient() }).await?;
     let (owner, other) = (cluster.nodes()[0].clone(), cluster.nodes()[1].clone());
     let mut uploads = JoinSet::new();
     for seed in 0..UPLOADS {

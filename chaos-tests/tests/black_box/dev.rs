@@ -1,9 +1,8 @@
 //! `portolan dev` and `portolan serve` as a newcomer meets them.
 
-use portolan_chaos_tests::Result;
 use portolan_chaos_tests::cluster::{Cluster, Options, binary};
 use portolan_chaos_tests::image::Image;
-use portolan_chaos_tests::tool;
+use portolan_chaos_tests::{Result, tool, wait};
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -88,8 +87,13 @@ async fn cluster_status_shows_every_node_and_the_leader() -> Result<()> {
     let server = cluster.nodes()[1].registry.clone();
     let program = binary();
     let program = program.to_str().ok_or("a path that is not UTF-8")?;
-    let json = tool::run(WITHIN, program, &["cluster", "status", "--json", "--server", &server]).await?;
-    let status: serde_json::Value = serde_json::from_str(&json)?;
+    let (json, status) = wait::until("a status with a leader", WITHIN, async || {
+        let arguments = ["cluster", "status", "--json", "--server", &server];
+        let json = tool::run(WITHIN, program, &arguments).await.map_err(|error| error.to_string())?;
+        let status: serde_json::Value = serde_json::from_str(&json).map_err(|error| error.to_string())?;
+        if status["leader"].is_null() { Err(json) } else { Ok((json, status)) }
+    })
+    .await?;
     for field in ["cluster_id", "epoch", "term", "leader", "nodes", "warnings"] {
         assert!(!status[field].is_null(), "{field} in {json}");
     }

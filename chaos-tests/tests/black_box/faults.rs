@@ -5,7 +5,7 @@ mod disks;
 mod links;
 mod processes;
 
-use portolan_chaos_tests::client::Registry;
+use portolan_chaos_tests::client::{Failure, Registry};
 use portolan_chaos_tests::cluster::{Cluster, Options};
 use portolan_chaos_tests::fault::Fault;
 use portolan_chaos_tests::faults::{Injected, World};
@@ -31,7 +31,15 @@ async fn start(options: Options) -> Result<Cluster> {
     let cluster = Cluster::start(options).await?;
     cluster.registry(0).push(REPO, "v1", &image()).await?;
     for node in 0..cluster.nodes().len() {
-        cluster.registry(node).pull_and_compare(REPO, "v1", &image()).await?;
+        let registry = cluster.registry(node);
+        // A node that is not sure may say so, and never has another image.
+        wait::until("the image at every node", WITHIN, async || {
+            match registry.pull_and_compare(REPO, "v1", &image()).await {
+                Err(error @ Failure::WrongBytes(_)) => panic!("{error}"),
+                other => other.map_err(|error| error.to_string()),
+            }
+        })
+        .await?;
     }
     Ok(cluster)
 }

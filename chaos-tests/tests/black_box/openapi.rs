@@ -37,7 +37,7 @@ struct Asked {
 
 impl Asked {
     async fn start() -> Result<Self> {
-        let cluster = Cluster::start(Options::default()).await?;
+        let cluster = Cluster::start(Options::patient()).await?;
         let base = format!("http://{}", cluster.nodes()[0].registry);
         let http = Client::builder().timeout(WITHIN).build()?;
         let answer = http.get(format!("{base}{DESCRIPTION}")).send().await?;

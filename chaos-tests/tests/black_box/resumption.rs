@@ -92,7 +92,7 @@ async fn a_gibibyte_arrives_though_ten_connections_are_cut_and_its_node_is_kille
     const SEED: u64 = 11;
     eprintln!("seed {SEED}");
     let mut dice = StdRng::seed_from_u64(SEED);
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let addresses: Vec<String> = cluster.nodes().iter().map(|node| node.registry.clone()).collect();
     let blob = Big::new(SEED, SIZE_MIB);
     let start = Client::new().post(format!("http://{}/v2/{REPO}/blobs/uploads/", addresses[0])).send().await?;

@@ -3,13 +3,13 @@
 use portolan_chaos_tests::cluster::{Cluster, Options, binary};
 use portolan_chaos_tests::image::Image;
 use portolan_chaos_tests::{Result, tool, wait};
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
-use tokio::process::{ChildStdout, Command};
+use tokio::process::{Child, ChildStdout, Command};
 
 /// How long one run of the program may take, and what must come of itself.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -79,13 +79,20 @@ async fn any_node_shows_what_every_other_does_during_a_push() -> Result<()> {
             if complete { Ok(()) } else { Err(sample.to_string()) }
         })
         .await?;
-        top(&asked.registry, &["--once"]).await
+        wait::until("a picture with a leader", WITHIN, async || {
+            let text = top(&asked.registry, &["--once"]).await.map_err(|error| error.to_string())?;
+            if cluster.nodes().iter().any(|node| text.contains(&format!("leader ★ {}", node.name))) {
+                Ok(text)
+            } else {
+                Err(text)
+            }
+        })
+        .await
     };
     let text = during_pushes(&cluster, watched).await?;
     for node in cluster.nodes() {
         assert!(text.contains(&node.name), "{text}");
     }
-    assert!(cluster.nodes().iter().any(|node| text.contains(&format!("leader ★ {}", node.name))), "{text}");
     assert!(text.contains(&format!("asked {} at {}", asked.name, asked.registry)), "{text}");
     assert!(text.contains("ROUND TRIP") && text.contains("BEHIND") && !text.contains('\u{1b}'), "{text}");
     cluster.stop().await?;
@@ -146,6 +153,45 @@ async fn it_goes_on_when_a_node_or_the_asked_one_is_gone_for_a_while() -> Result
     Ok(())
 }
 
+/// A terminal of its own in which `portolan top` has drawn its first picture of a cluster of one node.
+struct Terminal {
+    script: Child,
+    screen: ChildStdout,
+    /// What it has shown so far.
+    seen: Vec<u8>,
+    /// The program's process.
+    pid: Pid,
+}
+
+impl Terminal {
+    async fn with_top(cluster: &Cluster) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let note = folder.path().join("pid");
+        let (program, server) = (binary(), &cluster.nodes()[0].registry);
+        let (note_shown, program) = (note.display(), program.display());
+        let shown = format!("stty rows 24 cols 80; echo $$ > {note_shown}; exec {program} top --server {server}");
+        let mut script = Command::new("script")
+            .args(["-qec", &shown, "/dev/null"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut screen = script.stdout.take().ok_or("no standard output")?;
+        let drawn = async {
+            let mut seen = Vec::new();
+            while !String::from_utf8_lossy(&seen).contains("solo-1") {
+                if screen.read_buf(&mut seen).await? == 0 {
+                    return Err(format!("it ended: {}", String::from_utf8_lossy(&seen)).into());
+                }
+            }
+            Ok::<_, portolan_chaos_tests::Error>(seen)
+        };
+        let seen = tokio::time::timeout(WITHIN, drawn).await??;
+        let pid = Pid::from_raw(std::fs::read_to_string(&note)?.trim().parse()?).ok_or("a pid of 0")?;
+        Ok(Self { script, screen, seen, pid })
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_terminal_is_given_back_as_it_was_when_the_program_is_terminated() -> Result<()> {
     if !tool::have("script", "a_terminal_is_given_back_as_it_was_when_the_program_is_terminated") {
@@ -153,12 +199,10 @@ async fn a_terminal_is_given_back_as_it_was_when_the_program_is_terminated() -> 
     }
     let mut cluster =
         Cluster::start(Options { regions: vec!["solo"], nodes_per_region: 1, ..Options::default() }).await?;
-    let (program, server) = (binary(), &cluster.nodes()[0].registry);
-    let shown = format!(
-        "stty rows 24 cols 80; timeout --foreground --preserve-status -s TERM 4 {} top --server {server}",
-        program.display()
-    );
-    let text = tool::run(WITHIN, "script", &["-qec", &shown, "/dev/null"]).await?;
+    let Terminal { mut screen, mut seen, pid, script: _script } = Terminal::with_top(&cluster).await?;
+    kill_process(pid, Signal::TERM)?;
+    tokio::time::timeout(WITHIN, screen.read_to_end(&mut seen)).await??;
+    let text = String::from_utf8_lossy(&seen);
     let (other, first) = ("\u{1b}[?1049h", "\u{1b}[?1049l");
     let at = text.find(other).ok_or_else(|| format!("no other screen in {text:?}"))?;
     let back = text.rfind(first).ok_or_else(|| format!("not given back: {text:?}"))?;
@@ -174,31 +218,9 @@ async fn the_program_ends_with_its_terminal() -> Result<()> {
     }
     let mut cluster =
         Cluster::start(Options { regions: vec!["solo"], nodes_per_region: 1, ..Options::default() }).await?;
-    let folder = tempfile::tempdir()?;
-    let note = folder.path().join("pid");
-    let (program, server) = (binary(), &cluster.nodes()[0].registry);
-    let shown =
-        format!("stty rows 24 cols 80; echo $$ > {}; exec {} top --server {server}", note.display(), program.display());
-    let mut terminal = Command::new("script")
-        .args(["-qec", &shown, "/dev/null"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut screen = terminal.stdout.take().ok_or("no standard output")?;
-    let drawn = async {
-        let mut seen = Vec::new();
-        while !String::from_utf8_lossy(&seen).contains("solo-1") {
-            if screen.read_buf(&mut seen).await? == 0 {
-                return Err(format!("it ended: {}", String::from_utf8_lossy(&seen)).into());
-            }
-        }
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
-    };
-    tokio::time::timeout(WITHIN, drawn).await??;
-    let pid: i32 = std::fs::read_to_string(&note)?.trim().parse()?;
-    let pid = Pid::from_raw(pid).ok_or("a pid of 0")?;
-    terminal.kill().await?;
+    let mut terminal = Terminal::with_top(&cluster).await?;
+    let pid = terminal.pid;
+    terminal.script.kill().await?;
     wait::until("the program to end", Duration::from_secs(10), || async move {
         if test_kill_process(pid).is_err() { Ok(()) } else { Err(format!("process {pid:?} is there")) }
     })

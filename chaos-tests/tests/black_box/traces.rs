@@ -2,7 +2,7 @@
 
 use portolan_chaos_tests::big::Big;
 use portolan_chaos_tests::client::Registry;
-use portolan_chaos_tests::cluster::{Cluster, Options};
+use portolan_chaos_tests::cluster::{Cluster, Options, PATIENT};
 use portolan_chaos_tests::image::{Image, MANIFEST};
 use portolan_chaos_tests::otlp::{Collector, Span};
 use portolan_chaos_tests::{Result, wait};
@@ -67,7 +67,8 @@ async fn push_blobs(registry: &Registry, image: &Image) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_at_a_follower_is_one_trace_over_every_voter() -> Result<()> {
     let collector = Collector::start().await?;
-    let environment = collector.environment("grpc");
+    let mut environment = collector.environment("grpc");
+    environment.push((PATIENT.0, PATIENT.1.to_owned()));
     let mut cluster = Cluster::start(Options { environment, ..Options::default() }).await?;
     let image = Image::seeded(1, &[10_000]);
     let leader = cluster.leader().await?;
@@ -109,6 +110,7 @@ async fn a_push_at_a_follower_is_one_trace_over_every_voter() -> Result<()> {
 async fn a_pull_that_streams_through_is_one_trace_over_the_holder() -> Result<()> {
     let collector = Collector::start().await?;
     let mut environment = collector.environment("http/protobuf");
+    environment.push((PATIENT.0, PATIENT.1.to_owned()));
     // One blob is replicated at a time.
     environment.push(("PORTOLAN_REPLICATION_LARGE_BYTES", "1".to_owned()));
     environment.push(("PORTOLAN_REPLICATION_LARGE_FETCHES", "1".to_owned()));

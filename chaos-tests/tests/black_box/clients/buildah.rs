@@ -14,7 +14,7 @@ async fn buildah_builds_on_an_image_of_one_region_and_pushes_to_another() -> Res
     if !tool::have("buildah", NAME) || !tool::is_root(NAME) {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = Home::new()?;
     let buildah = async |arguments: &[&str]| home.run("buildah", &[&STORE, arguments].concat()).await;
     let base = busybox("amd64").await?;

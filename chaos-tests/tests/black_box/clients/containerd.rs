@@ -103,7 +103,7 @@ async fn containerd_pushes_to_one_region_and_pulls_from_the_nearest_alone() -> R
     if !tool::have("containerd", NAME) || !tool::have("ctr", NAME) || !tool::is_root(NAME) {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let (pusher, puller) = (Containerd::start().await?, Containerd::start().await?);
     let image = image(1);
     let home = pusher.daemon.home();
@@ -138,7 +138,7 @@ async fn a_pull_ends_well_when_the_nearest_node_dies_in_the_middle_of_it() -> Re
     if !tool::have("containerd", NAME) || !tool::have("ctr", NAME) || !tool::is_root(NAME) {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     // Between two layers, within one, and within the last.
     for (number, (layer, answer)) in [(1, 0), (1, 700_000), (2, 1_400_000)].into_iter().enumerate() {
         let image = image(100 + number as u64);

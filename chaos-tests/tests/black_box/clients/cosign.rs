@@ -39,7 +39,7 @@ async fn a_signature_holds_in_every_region_the_moment_it_is_made() -> Result<()>
     if !tool::have("cosign", "a_signature_holds_in_every_region_the_moment_it_is_made") {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = home_with_keys().await?;
     for number in 0..6_usize {
         let image = Image::seeded(number as u64, &[20_000]);
@@ -68,7 +68,7 @@ async fn attestations_recursive_and_older_signatures_hold_in_other_regions() -> 
     if !tool::have("cosign", "attestations_recursive_and_older_signatures_hold_in_other_regions") {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = home_with_keys().await?;
     let images = [(Image::seeded(1, &[10_000]), "amd64"), (Image::seeded(2, &[10_000]), "arm64")];
     let index = layout::write_index(&home.path().join("unused"), &images, "v1")?;

@@ -23,7 +23,7 @@ async fn crane_pushes_copies_lists_and_validates_across_regions() -> Result<()> 
     if !tool::have("crane", "crane_pushes_copies_lists_and_validates_across_regions") {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = Home::new()?;
     // The second's config says arm64 too: crane looks.
     std::fs::write(home.path().join("tmp/word"), "portolan")?;
@@ -75,7 +75,7 @@ async fn crane_appends_to_and_mutates_what_another_region_holds() -> Result<()> 
     if !tool::have("crane", "crane_appends_to_and_mutates_what_another_region_holds") {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = Home::new()?;
     let base = busybox("amd64").await?;
     cluster.registry(0).push("lib/app", "v1", &base).await?;

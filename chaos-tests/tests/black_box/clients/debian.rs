@@ -47,7 +47,7 @@ async fn a_debian_image_travels_while_a_node_is_killed_and_restarted() -> Result
     let image = debian().await?;
     let total: usize = image.blobs().map(|blob| blob.bytes.len()).sum();
     eprintln!("a Debian image of {} MB in {} layers", total / 1_000_000, image.layers.len());
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = Home::new()?;
     layout::write_image(&home.path().join("debian"), &image, "v1")?;
     // The client talks to node 0; another, the leader if it is another, dies while the layers go up.

@@ -65,7 +65,7 @@ async fn docker_pushes_in_one_region_and_pulls_in_the_others() -> Result<()> {
     if !tool::have("dockerd", NAME) || !tool::is_root(NAME) {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let docker = Docker::start().await?;
     let image = busybox("amd64").await?;
     let near = docker_name(&cluster, 0, "team/app:v1")?;

@@ -23,7 +23,7 @@ async fn helm_pushes_charts_in_one_region_and_pulls_them_in_another() -> Result<
     if !tool::have("helm", "helm_pushes_charts_in_one_region_and_pulls_them_in_another") {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = Home::new()?;
     let charts = |node| format!("oci://{}", at(&cluster, node, "charts"));
     let chart = |node| format!("{}/harbour", charts(node));

@@ -41,7 +41,7 @@ async fn oras_attaches_and_nested_attachments_are_seen_everywhere_at_once() -> R
     if !tool::have("oras", "oras_attaches_and_nested_attachments_are_seen_everywhere_at_once") {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = Home::new()?;
     write_random(&home, "data.bin", 3_000_000)?;
     write_random(&home, "small.bin", 300)?;
@@ -97,7 +97,7 @@ async fn attachments_of_the_tag_scheme_are_listed_with_the_others() -> Result<()
     if !tool::have("oras", "attachments_of_the_tag_scheme_are_listed_with_the_others") {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = Home::new()?;
     write_random(&home, "small.bin", 300)?;
     let name = at(&cluster, 0, "lib/art:v1");
@@ -123,7 +123,7 @@ async fn oras_blob_and_manifest_commands_agree_across_regions() -> Result<()> {
     if !tool::have("oras", "oras_blob_and_manifest_commands_agree_across_regions") {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = Home::new()?;
     let blob = write_random(&home, "data.bin", 2_000_000)?;
     let repo = |node| at(&cluster, node, "lib/parts");

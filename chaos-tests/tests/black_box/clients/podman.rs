@@ -14,7 +14,7 @@ async fn podman_pushes_in_one_region_and_pulls_in_another() -> Result<()> {
     if !tool::have("podman", NAME) || !tool::is_root(NAME) {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = Home::new()?;
     let podman = async |arguments: &[&str]| home.run("podman", &[&STORE, arguments].concat()).await;
     std::fs::write(home.path().join("root.tar"), &busybox("amd64").await?.layers[0].bytes)?;

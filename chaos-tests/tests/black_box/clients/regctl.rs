@@ -24,7 +24,7 @@ async fn regctl_copies_images_with_their_referrers_across_regions() -> Result<()
     if !tool::have("regctl", "regctl_copies_images_with_their_referrers_across_regions") {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = home_for(&cluster).await?;
     let image = Image::seeded(11, &[1_500_000, 40_000]);
     let subject = image.manifest.digest.to_string();
@@ -62,7 +62,7 @@ async fn regctl_lists_and_removes_tags_and_reads_blobs_across_regions() -> Resul
     if !tool::have("regctl", "regctl_lists_and_removes_tags_and_reads_blobs_across_regions") {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = home_for(&cluster).await?;
     let image = Image::seeded(12, &[600_000]);
     for tag in ["v1", "v2", "v3"] {

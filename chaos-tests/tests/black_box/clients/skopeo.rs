@@ -50,7 +50,7 @@ async fn skopeo_copies_lists_inspects_and_deletes_across_regions() -> Result<()>
     if !tool::have("skopeo", "skopeo_copies_lists_inspects_and_deletes_across_regions") {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = Home::new()?;
     let image = busybox("amd64").await?;
     layout::write_image(&home.path().join("one"), &image, "v1")?;
@@ -86,7 +86,7 @@ async fn an_index_of_two_platforms_arrives_whole() -> Result<()> {
     if !tool::have("skopeo", "an_index_of_two_platforms_arrives_whole") {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = Home::new()?;
     let images = [(busybox("amd64").await?, "amd64"), (Image::seeded(64, &[50_000]), "arm64")];
     let index = layout::write_index(&home.path().join("multi"), &images, "v1")?;
@@ -114,7 +114,7 @@ async fn a_folder_of_many_images_is_synchronised_in_and_out_again() -> Result<()
     if !tool::have("skopeo", "a_folder_of_many_images_is_synchronised_in_and_out_again") {
         return Ok(());
     }
-    let mut cluster = Cluster::start(Options::default()).await?;
+    let mut cluster = Cluster::start(Options::patient()).await?;
     let home = Home::new()?;
     let images: Vec<(String, Image)> =
         (0..MANY).map(|number| (format!("app-{number:02}"), Image::seeded(number, &[400_000, 3_000]))).collect();

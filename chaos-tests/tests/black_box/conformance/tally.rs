@@ -1,9 +1,10 @@
 //! What a run of a suite comes to, where nodes are killed under it.
 //!
 //! The suites never try again. A case that did not pass has failed unless the balancer's log shows its very request cut
-//! by a kill. What later cases of the same group built on is missing then, and a manifest whose deletion was cut may
-//! still refer to a blob that another group deletes: such cases are excused as long as every node that they reached
-//! gave a proper answer, and no 5xx. Both kinds count only until they have been run again.
+//! by a kill, or the upload gone with its owner while the request would have finished it. What later cases of the same
+//! group built on is missing then, and a manifest whose deletion was cut may still refer to a blob that another group
+//! deletes: such cases are excused as long as every node that they reached gave a proper answer, and no 5xx. Both kinds
+//! count only until they have been run again.
 
 use super::suite::{Case, Outcome, Requests};
 use portolan_chaos_tests::Result;
@@ -11,22 +12,37 @@ use portolan_chaos_tests::balancer::Entry;
 use std::collections::{BTreeMap, HashSet};
 
 /// How much later than the process is gone haproxy may note what broke off, in milliseconds.
-const NOTICED_WITHIN_MS: i64 = 250;
+const NOTICED_WITHIN_MS: i64 = 1_000;
 
 /// A node's end, in milliseconds since 1970.
 #[derive(Clone, Debug)]
 pub(crate) struct Kill {
     pub(crate) node: String,
+    /// By which ids of upload sessions begin.
+    pub(crate) id: u64,
     /// Just before the signal.
     pub(crate) from_ms: i64,
-    /// When the process was gone.
+    /// When the process was gone; until then, never.
     pub(crate) gone_ms: i64,
 }
 
 impl Kill {
     fn cut(&self, entry: &Entry) -> bool {
-        let reaches = entry.start_ms() <= self.gone_ms && entry.end_ms >= self.from_ms;
-        entry.broke_off() && entry.server == self.node && reaches && entry.end_ms <= self.gone_ms + NOTICED_WITHIN_MS
+        let noticed = entry.end_ms <= self.gone_ms.saturating_add(NOTICED_WITHIN_MS);
+        entry.broke_off() && entry.server == self.node && self.meets(entry) && noticed
+    }
+
+    /// Whether it took an upload with it that was being finished by way of another node. A node that ends between making
+    /// a blob of the upload and committing it knows the session no more when it is back, which the other one waits for.
+    fn took_upload(&self, entry: &Entry) -> bool {
+        let session = format!("/blobs/uploads/{}.", self.id);
+        let unknown = entry.method == "PUT" && entry.status == 404 && entry.target.contains(&session);
+        unknown && entry.is_whole() && self.meets(entry)
+    }
+
+    /// Whether the request was under way when the node ended.
+    fn meets(&self, entry: &Entry) -> bool {
+        entry.start_ms() <= self.gone_ms && entry.end_ms >= self.from_ms
     }
 }
 
@@ -38,7 +54,7 @@ pub(crate) struct Tally {
     /// Each with what was wrong.
     pub(crate) failed: Vec<String>,
     pub(crate) unsupported: Vec<String>,
-    /// Their request was cut by a kill.
+    /// Their request was cut by a kill, or what it would have finished was lost in one.
     pub(crate) cut: Vec<String>,
     /// They came after one of those in its group.
     pub(crate) after_cut: Vec<String>,
@@ -80,7 +96,7 @@ impl Tally {
 
 /// How each case of a run ended, by what the balancer saw. Without a balancer there is nothing to excuse.
 pub(crate) fn judge(cases: &[Case], entries: &[Entry], kills: &[Kill]) -> Tally {
-    let named: HashSet<&str> = cases.iter().flat_map(|case| case.requests.ids()).map(String::as_str).collect();
+    let named: HashSet<&str> = cases.iter().flat_map(|case| &case.requests.ids).map(String::as_str).collect();
     let own_of = |case: &Case| entries.iter().filter(|entry| asked(&case.requests, entry, &named)).collect();
     let all: Vec<(&Case, Vec<&Entry>)> = cases.iter().map(|case| (case, own_of(case))).collect();
     let mut tally = Tally::default();
@@ -91,7 +107,7 @@ pub(crate) fn judge(cases: &[Case], entries: &[Entry], kills: &[Kill]) -> Tally 
             Outcome::Counterpart => tally.counterparts += 1,
             Outcome::Failed | Outcome::Unsupported => {
                 let told = format!("{}: {}", case.name, case.detail.trim().replace('\n', " "));
-                if own.iter().any(|entry| kills.iter().any(|kill| kill.cut(entry))) {
+                if own.iter().any(|entry| kills.iter().any(|kill| kill.cut(entry) || kill.took_upload(entry))) {
                     spoilt.insert(case.group.as_str());
                     tally.cut.push(case.name.clone());
                 } else if follows(case, own, &all, &spoilt) {
@@ -130,13 +146,9 @@ fn follows(case: &Case, own: &[&Entry], all: &[(&Case, Vec<&Entry>)], spoilt: &H
 
 /// Whether a request is a case's; `named` are the ids that cases name.
 fn asked(requests: &Requests, entry: &Entry, named: &HashSet<&str>) -> bool {
-    match requests {
-        Requests::Named(ids) => ids.contains(&entry.id),
-        // Both clocks are cut to whole milliseconds.
-        Requests::Within(start, end) => {
-            entry.start_ms() + 1 >= *start && entry.end_ms <= *end + 1 && !named.contains(entry.id.as_str())
-        }
-    }
+    // Both clocks are cut to whole milliseconds.
+    let then = |(start, end): (i64, i64)| entry.start_ms() + 1 >= start && entry.end_ms <= end + 1;
+    requests.ids.contains(&entry.id) || (!named.contains(entry.id.as_str()) && requests.within.is_some_and(then))
 }
 
 /// How often each case passed in the best run: cases have no names of their own, some occur several times.
@@ -167,7 +179,7 @@ mod tests {
     use super::{Case, Entry, Kill, Outcome, Passed, Requests, judge};
 
     fn case(name: &str, outcome: Outcome, ids: &[&str]) -> Case {
-        let requests = Requests::Named(ids.iter().map(|id| (*id).to_owned()).collect());
+        let requests = Requests { ids: ids.iter().map(|id| (*id).to_owned()).collect(), within: None };
         let (group, detail) = (name.split('/').next().unwrap_or_default().to_owned(), "wrong".to_owned());
         Case { name: name.to_owned(), group, outcome, detail, requests }
     }
@@ -193,7 +205,7 @@ mod tests {
     }
 
     fn kill() -> Kill {
-        Kill { node: "b".to_owned(), from_ms: 1_000, gone_ms: 1_020 }
+        Kill { node: "b".to_owned(), id: 2, from_ms: 1_000, gone_ms: 1_020 }
     }
 
     #[test]
@@ -203,7 +215,7 @@ mod tests {
             ("cut in the midst", failing(&["1"]), vec![entry("1", 1_010, "b", "SH", 502)], true),
             ("cut in the answer's body", failing(&["1"]), vec![entry("1", 1_010, "b", "SD", 200)], true),
             ("before the kill", failing(&["1"]), vec![entry("1", 900, "b", "SH", 502)], false),
-            ("long after it", failing(&["1"]), vec![entry("1", 1_900, "b", "SH", 502)], false),
+            ("long after it", failing(&["1"]), vec![entry("1", 2_900, "b", "SH", 502)], false),
             ("another node", failing(&["1"]), vec![entry("1", 1_010, "c", "SH", 502)], false),
             ("an answer", failing(&["1"]), vec![entry("1", 1_010, "b", "--", 503)], false),
             ("another case's request", failing(&["2"]), vec![entry("1", 1_010, "b", "SH", 502)], false),
@@ -213,6 +225,33 @@ mod tests {
             assert_eq!((tally.cut.len(), tally.failed.len()), if excused { (1, 0) } else { (0, 1) }, "{what}");
             assert_eq!(judge(&cases, &entries, &[]).failed.len(), 1, "{what}, and nothing was killed");
         }
+    }
+
+    #[test]
+    fn an_upload_that_is_lost_while_it_is_finished_is_excused_by_the_end_of_its_owner_alone() {
+        let finish = |session: &str, end_ms: i64, status: i32| Entry {
+            target: format!("/v2/a/blobs/uploads/{session}?digest=sha256%3Ab7"),
+            took_ms: 500,
+            ..entry("1", end_ms, "a", "--", status)
+        };
+        for (what, entry, excused) in [
+            ("its owner ended meanwhile", finish("2.01M7", 1_400, 404), true),
+            ("another node's session", finish("3.01M7", 1_400, 404), false),
+            ("it began later", finish("2.01M7", 1_600, 404), false),
+            ("another answer", finish("2.01M7", 1_400, 503), false),
+            ("it is a chunk", Entry { method: "PATCH".to_owned(), ..finish("2.01M7", 1_400, 404) }, false),
+        ] {
+            let tally = judge(&[case("g/put", Outcome::Failed, &["1"])], &[entry], &[kill()]);
+            assert_eq!((tally.cut.len(), tally.failed.len()), if excused { (1, 0) } else { (0, 1) }, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_a_case_does_not_name_is_that_of_its_time() {
+        let named = case("g/get", Outcome::Failed, &["1"]);
+        let timed = Case { requests: Requests { within: Some((990, 1_030)), ..named.requests.clone() }, ..named };
+        let entries = [entry("1", 995, "a", "--", 202), entry("2", 1_010, "b", "SD", 200)];
+        assert_eq!(judge(&[timed], &entries, &[kill()]).cut.len(), 1);
     }
 
     #[test]
@@ -272,7 +311,8 @@ mod tests {
 
     #[test]
     fn a_case_that_has_a_time_only_is_not_excused_by_the_request_of_another() {
-        let timed = Case { requests: Requests::Within(1_000, 1_011), ..case("g/one", Outcome::Failed, &[]) };
+        let within = Some((1_000, 1_011));
+        let timed = Case { requests: Requests { ids: vec![], within }, ..case("g/one", Outcome::Failed, &[]) };
         let entries = [entry("1", 1_011, "b", "SH", 502)];
         let alone = judge(std::slice::from_ref(&timed), &entries, &[kill()]);
         assert_eq!((alone.cut.len(), alone.failed.len()), (1, 0));

@@ -2,10 +2,11 @@
 
 use super::{WITHIN, seed};
 use futures::{StreamExt, TryStreamExt, stream};
-use portolan_chaos_tests::client::{Failure, Registry};
+use portolan_chaos_tests::client::{Failure, Pulled, Registry};
 use portolan_chaos_tests::geo::{self, Geo, Plan};
 use portolan_chaos_tests::image::Image;
-use portolan_chaos_tests::{Error, Result, tool, wait};
+use portolan_chaos_tests::{Result, tool, wait};
+use reqwest::StatusCode;
 use std::time::{Duration, Instant};
 
 const REPO: &str = "geo/absence";
@@ -35,6 +36,18 @@ fn there(geo: &Geo, nodes: &[usize], seed: u64) -> usize {
     (0..PUSHES).filter(|number| image(seed, *number).blobs().all(|blob| holds(&blob.digest.hex()))).count()
 }
 
+/// Waits until an answer is not marked stale: then it is what was pushed.
+async fn wait_tag(far: &Registry, tag: &str, image: &Image) -> Result<()> {
+    wait::until(tag, WITHIN, async || match far.manifest(REPO, tag).await {
+        Ok(Pulled { warning: Some(stale), .. }) => Err(stale),
+        Ok(pulled) if pulled.bytes == image.manifest.bytes => Ok(()),
+        Ok(pulled) => panic!("{tag} is {}", pulled.digest),
+        Err(error @ Failure::Status { status: StatusCode::SERVICE_UNAVAILABLE, .. }) => Err(error.to_string()),
+        Err(error) => panic!("{tag}: {error}"),
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_region_that_missed_a_thousand_pushes_has_all_of_them_soon_after_it_is_back() -> Result<()> {
     if !tool::is_root("a_region_that_missed_a_thousand_pushes_has_all_of_them_soon_after_it_is_back") {
@@ -62,24 +75,12 @@ async fn a_region_that_missed_a_thousand_pushes_has_all_of_them_soon_after_it_is
     let healed = Instant::now();
     // P2: from the first answer on that is not marked stale, every tag is what was pushed, long before its blobs are.
     let far = Registry::new(&geo.node(away[0]).registry, Duration::from_secs(10));
-    wait::until("an answer that is not stale", WITHIN, async || match far.manifest(REPO, "t999").await {
-        Ok(pulled) if pulled.warning.is_none() => Ok(()),
-        Ok(pulled) => Err(pulled.warning.unwrap_or_default()),
-        Err(error @ Failure::WrongBytes(_)) => panic!("{error}"),
-        Err(error) => Err(error.to_string()),
-    })
-    .await?;
+    wait_tag(&far, "t999", &image(seed, 999)).await?;
     eprintln!("the first tag that is not stale after {:.1} s", healed.elapsed().as_secs_f64());
     stream::iter(0..PUSHES)
         .map(|number| {
             let far = far.clone();
-            async move {
-                let pulled = far.manifest(REPO, &format!("t{number}")).await?;
-                if pulled.warning.is_some() || pulled.bytes != image(seed, number).manifest.bytes {
-                    return Err(format!("t{number} is {} with {:?}", pulled.digest, pulled.warning).into());
-                }
-                Ok::<_, Error>(())
-            }
+            async move { wait_tag(&far, &format!("t{number}"), &image(seed, number)).await }
         })
         .buffer_unordered(AT_ONCE)
         .try_collect::<()>()

@@ -37,7 +37,10 @@ async fn narrowed_residency_empties_other_regions_while_they_go_on_pulling_and_w
     if !tool::is_root("narrowed_residency_empties_other_regions_while_they_go_on_pulling_and_widened_it_fills_them") {
         return Ok(());
     }
-    let environment = vec![("PORTOLAN_REPLICATION_RESCAN_MS", "2000".to_owned())];
+    let environment = vec![
+        ("PORTOLAN_REPLICATION_RESCAN_MS", "2000".to_owned()),
+        ("PORTOLAN_REPLICATION_RECLAIM_MS", "500".to_owned()),
+    ];
     let geo = Geo::start(geo::THREE, Plan { nodes_per_region: 1, environment, ..Plan::default() }).await?;
     let image = Heavy::new(seed(), LAYERS, LAYER_MIB);
     let home = geo.nodes_of("eu-west")[0];
