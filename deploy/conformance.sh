@@ -14,13 +14,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . deploy/env.sh
 
 module=github.com/opencontainers/distribution-spec/conformance
-# The suite has no tags of its own: versions are those of commits. The release is held to the hashes that go.sum has of
-# it; what has none here, Go asks its checksum database for.
+# The suite has no tags of its own: versions are those of commits, held to the hashes that go.sum has of them. Of what they
+# import Go asks its checksum database.
 release=v0.0.0-20250123160558-a139cc423184 # v1.1.1
 release_sums="$module $release h1:7bNCAFy3pSZzsM+xTEhbhSKzYcVMVf/g8lT71MMlkjU=
 $module $release/go.mod h1:DOO4RzIigGVoAksLURsDbKHpJ8zX5eEQfsmkqY39yyE=
 "
-main=v0.0.0-20260716174315-967efdc079b9
+main=v0.0.0-20260831232431-97274622c111
+main_sums="$module $main h1:ppZPU0CrEPzyJhVggYwUIZrqh0w2lIT0esw+9ABNPA4=
+$module $main/go.mod h1:3VJqdDrgz3dFdGbErNWoChcfbGpHDllEHdwJ4yi6rJk=
+"
 
 # build_suite NAME VERSION SUMS GO-COMMAND...: as a dependency of an empty module that pins it, whose go.sum begins with
 # SUMS.
@@ -68,7 +71,7 @@ if [ "${#wanted[@]}" -gt 0 ] && { find_go || install_go; }; then
     for suite in "${wanted[@]}"; do
         case $suite in
             release) build_suite conformance-v1.1.1 "$release" "$release_sums" test -c ;;
-            main) build_suite conformance-main "$main" "" build ;;
+            main) build_suite conformance-main "$main" "$main_sums" build ;;
         esac || echo "could not build the suite of $suite; what wants it will be skipped" >&2
     done
 fi

@@ -123,17 +123,17 @@ mod tests {
     #[tokio::test]
     async fn a_write_that_nobody_reads_fails_and_one_that_moves_goes_on() {
         let (server, mut client) = duplex(10);
-        let mut server = WriteDeadline::new(server, Duration::from_secs(1));
-        // Each piece waits for less than the timeout, all of them for longer.
+        let mut server = WriteDeadline::new(server, Duration::from_secs(3));
+        // Each piece waits for far less than the timeout, all of them for longer.
         let slow = tokio::spawn(async move {
             let mut piece = [0; 10];
-            for _ in 0..12 {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_millis(400)).await;
                 client.read_exact(&mut piece).await.unwrap();
             }
             client
         });
-        server.write_all(&[1; 120]).await.unwrap();
+        server.write_all(&[1; 100]).await.unwrap();
         let client = slow.await.unwrap();
         server.write_all(&[1; 10]).await.unwrap();
         let error = server.write_all(&[1; 10]).await.unwrap_err();

@@ -1,7 +1,7 @@
 //! Nodes in one process, for the tests of this floor and of those above: everything real but the network between
 //! nodes, which is memory and can be cut, and time's patience.
 
-use crate::config::Config;
+use crate::config::{Config, Deletes, Reads};
 use crate::error::RegistryError;
 use crate::registry::{Floors, Registry};
 use crate::session::{UploadId, UploadProgress};
@@ -25,7 +25,21 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 /// How long a test waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS);
+
+const PATIENCE_MS: u64 = 30_000;
+
+/// The use cases as they ship, but for the waits that end with another answer or with a warning: a busy machine that
+/// stands still for a second must not look like a leader or a node that is away. A test that takes one away says itself
+/// how long that is waited for.
+#[must_use]
+pub fn config() -> Config {
+    Config {
+        reads: Reads { linearizable_timeout_ms: PATIENCE_MS, ..Reads::default() },
+        deletes: Deletes { fence_timeout_ms: PATIENCE_MS, ..Deletes::default() },
+        ..Config::default()
+    }
+}
 
 /// How the nodes of a test are set up.
 #[derive(Clone, Debug)]
@@ -34,7 +48,7 @@ pub struct Setup {
     pub nodes: u64,
     /// Whether they share a region; else each has its own.
     pub one_region: bool,
-    /// The use cases.
+    /// The use cases; by default as [`config`] has them.
     pub registry: Config,
     /// The disk.
     pub store: portolan_store::Config,
@@ -47,7 +61,7 @@ impl Default for Setup {
         Self {
             nodes: 1,
             one_region: false,
-            registry: Config::default(),
+            registry: config(),
             store: portolan_store::Config { reserve_bytes: 1 << 20, ..portolan_store::Config::default() },
             consensus: portolan_consensus::Config { ping_interval_ms: 100, ..portolan_consensus::Config::default() },
         }

@@ -3,7 +3,7 @@
 use crate::support::{Client, Server, random};
 use portolan_registry::Config;
 use portolan_registry::config::{Limits, Uploads};
-use portolan_registry::testing::Setup;
+use portolan_registry::testing::{self, Setup};
 use reqwest::StatusCode;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn with_limits(limits: Limits) -> Server {
-    let registry = Config { limits, ..Config::default() };
+    let registry = Config { limits, ..testing::config() };
     Server::with(Setup { registry, ..Setup::default() }).await
 }
 
@@ -60,7 +60,7 @@ async fn silent_connections_do_not_keep_a_port_from_answering() {
 #[tokio::test]
 async fn a_client_that_falls_silent_in_a_manifest_gets_408() {
     let uploads = Uploads { idle_timeout_ms: 200, ..Uploads::default() };
-    let registry = Config { uploads, ..Config::default() };
+    let registry = Config { uploads, ..testing::config() };
     let server = Server::with(Setup { registry, ..Setup::default() }).await;
     let mut hanging = TcpStream::connect(server.ports(1).public).await.unwrap();
     hanging.write_all(b"PUT /v2/a/manifests/t HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{").await.unwrap();

@@ -4,25 +4,26 @@ use crate::support::{IMAGE, Server, header, manifest, random, refused, until, un
 use portolan_oci::Digest;
 use portolan_registry::Config;
 use portolan_registry::config::{Limits, Reads, Uploads};
-use portolan_registry::testing::{Cluster, PATIENCE, Setup};
+use portolan_registry::testing::{self, Cluster, PATIENCE, Setup};
 use serde_json::json;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// Writes that find no quorum give up soon.
+/// Pushes that find no quorum, or too few copies, give up soon, and not so soon that those before need a machine that
+/// never stands still.
 fn impatient() -> Config {
-    Config {
-        uploads: Uploads { commit_timeout_ms: 1500, ack_timeout_ms: 1500, ..Uploads::default() },
-        reads: Reads { linearizable_timeout_ms: 300, ..Reads::default() },
-        ..Config::default()
-    }
+    let uploads = Uploads { commit_timeout_ms: 5_000, ack_timeout_ms: 5_000, ..Uploads::default() };
+    Config { uploads, ..testing::config() }
 }
 
 #[tokio::test]
 async fn without_a_quorum_writes_get_503_and_digests_are_served_and_a_put_is_repeated() {
-    let server = Server::with(Setup { nodes: 2, registry: impatient(), ..Setup::default() }).await;
+    // While there is a leader nothing is read but a blob that this node knows.
+    let reads = Reads { linearizable_timeout_ms: 300, ..Reads::default() };
+    let registry = Config { reads, ..impatient() };
+    let server = Server::with(Setup { nodes: 2, registry, ..Setup::default() }).await;
     let client = server.client(1);
     let (digest, bytes) = client.push_image("a", "t", 1).await;
     let layer = random(9, 200_000);
@@ -70,8 +71,9 @@ async fn without_a_quorum_writes_get_503_and_digests_are_served_and_a_put_is_rep
 }
 
 /// Three nodes of which the second was stopped and started again, cut off from the others, and has not announced it.
-async fn restarted_alone(reads: Reads) -> Cluster {
-    let registry = Config { reads, ..Config::default() };
+async fn restarted_alone(ready_wait_ms: u64) -> Cluster {
+    let reads = Reads { linearizable_timeout_ms: 1_000, ready_wait_ms, ..Reads::default() };
+    let registry = Config { reads, ..testing::config() };
     let mut cluster = Cluster::start(Setup { nodes: 3, registry, ..Setup::default() }).await;
     assert_eq!(reasons(&cluster), NO_REASON);
     cluster.cut(2);
@@ -88,7 +90,7 @@ fn reasons(cluster: &Cluster) -> Vec<String> {
 
 #[tokio::test]
 async fn a_restarted_node_is_not_ready_until_it_follows_the_log_again() {
-    let cluster = restarted_alone(Reads { ready_wait_ms: 3_600_000, ..Reads::default() }).await;
+    let cluster = restarted_alone(3_600_000).await;
     assert_eq!(reasons(&cluster), ["this start is not confirmed by the cluster yet"]);
     cluster.heal(2);
     cluster.announce(2).await;
@@ -102,7 +104,7 @@ async fn a_restarted_node_is_not_ready_until_it_follows_the_log_again() {
 
 #[tokio::test]
 async fn a_read_that_the_cluster_confirmed_makes_a_restarted_node_ready() {
-    let cluster = restarted_alone(Reads { ready_wait_ms: 3_600_000, ..Reads::default() }).await;
+    let cluster = restarted_alone(3_600_000).await;
     cluster.heal(2);
     let deadline = Instant::now() + PATIENCE;
     // The second reason of a node that takes no pushes would be that no read was confirmed.
@@ -115,7 +117,7 @@ async fn a_read_that_the_cluster_confirmed_makes_a_restarted_node_ready() {
 
 #[tokio::test]
 async fn a_node_that_finds_no_quorum_after_its_start_is_ready_for_pulls_in_the_end() {
-    let cluster = restarted_alone(Reads { ready_wait_ms: 500, ..Reads::default() }).await;
+    let cluster = restarted_alone(500).await;
     let ready =
         || reasons(&cluster).is_empty().then_some(()).ok_or_else(|| format!("never ready: {:?}", reasons(&cluster)));
     until(async || ready()).await;
@@ -218,7 +220,7 @@ async fn a_push_that_waits_is_told_of_the_copies_that_count_and_of_how_many_are_
 #[tokio::test]
 async fn more_sessions_than_allowed_get_429() {
     let uploads = Uploads { sessions: 2, ..Uploads::default() };
-    let registry = Config { uploads, ..Config::default() };
+    let registry = Config { uploads, ..testing::config() };
     let server = Server::with(Setup { registry, ..Setup::default() }).await;
     let client = server.client(1);
     let first = client.begin("a").await;
@@ -233,7 +235,7 @@ async fn more_sessions_than_allowed_get_429() {
 
 #[tokio::test]
 async fn more_requests_than_allowed_get_429() {
-    let registry = Config { limits: Limits { requests: 1, ..Limits::default() }, ..Config::default() };
+    let registry = Config { limits: Limits { requests: 1, ..Limits::default() }, ..testing::config() };
     let server = Server::with(Setup { registry, ..Setup::default() }).await;
     let client = server.client(1);
     let session = client.begin("a").await;
@@ -259,7 +261,7 @@ async fn more_requests_than_allowed_get_429() {
 #[tokio::test]
 async fn a_silent_client_loses_its_request_and_keeps_its_bytes() {
     let uploads = Uploads { idle_timeout_ms: 200, ..Uploads::default() };
-    let registry = Config { uploads, ..Config::default() };
+    let registry = Config { uploads, ..testing::config() };
     let server = Server::with(Setup { registry, ..Setup::default() }).await;
     let client = server.client(1);
     let session = client.begin("a").await;
@@ -275,8 +277,8 @@ async fn a_silent_client_loses_its_request_and_keeps_its_bytes() {
 
 #[tokio::test]
 async fn an_expired_session_is_swept() {
-    let uploads = Uploads { session_ttl_ms: 300, sweep_interval_ms: 50, ..Uploads::default() };
-    let registry = Config { uploads, ..Config::default() };
+    let uploads = Uploads { session_ttl_ms: 3_000, sweep_interval_ms: 50, ..Uploads::default() };
+    let registry = Config { uploads, ..testing::config() };
     let server = Server::with(Setup { registry, ..Setup::default() }).await;
     let client = server.client(1);
     let session = client.begin("a").await;

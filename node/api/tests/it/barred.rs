@@ -4,14 +4,14 @@ use crate::support::{Client, Server, location, random, refused, until_holds};
 use portolan_oci::Digest;
 use portolan_registry::Config;
 use portolan_registry::config::{Limits, Uploads};
-use portolan_registry::testing::Setup;
+use portolan_registry::testing::{self, Setup};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// Nodes of which the first must not store anything of `bound`.
 async fn barring_the_first(nodes: u64, uploads: Uploads, limits: Limits) -> Server {
-    let registry = Config { uploads, limits, ..Config::default() };
+    let registry = Config { uploads, limits, ..testing::config() };
     let server = Server::with(Setup { nodes, registry, ..Setup::default() }).await;
     let others: Vec<String> = (2..=nodes).map(|node| format!("r{node}")).collect();
     let settings = json!({"regions": {"never_outside": others}}).to_string();

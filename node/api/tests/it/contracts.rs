@@ -1,9 +1,7 @@
 //! What a repository's policy promises its readers and demands of its pushes (design, section 6).
 
-use crate::support::{IMAGE, Server, header, manifest, random, refused};
+use crate::support::{IMAGE, LEADERLESS_READ_MS, Server, header, manifest, random, refused};
 use portolan_oci::Digest;
-use portolan_registry::Config;
-use portolan_registry::config::Reads;
 use portolan_registry::testing::Setup;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -14,13 +12,16 @@ async fn set(server: &Server, prefix: &str, settings: Value) {
     assert_eq!(response.status(), 200, "{prefix} {settings}: {:?}", response.text().await);
 }
 
-fn patient(linearizable_timeout_ms: u64) -> Config {
-    Config { reads: Reads { linearizable_timeout_ms, ..Reads::default() }, ..Config::default() }
+/// Nodes that are going to lose their leader.
+async fn leaderless(nodes: u64) -> Server {
+    let mut setup = Setup { nodes, ..Setup::default() };
+    setup.registry.reads.linearizable_timeout_ms = LEADERLESS_READ_MS;
+    Server::with(setup).await
 }
 
 #[tokio::test]
 async fn without_a_leader_each_repository_keeps_its_own_contract_and_digests_are_served_in_all() {
-    let server = Server::with(Setup { nodes: 2, registry: patient(500), ..Setup::default() }).await;
+    let server = leaderless(2).await;
     let client = server.client(1);
     set(&server, "strict", json!({"partition": "fail"})).await;
     set(&server, "strict/but/lenient", json!({"partition": "serve-stale"})).await;
@@ -53,7 +54,7 @@ async fn without_a_leader_each_repository_keeps_its_own_contract_and_digests_are
 
 #[tokio::test]
 async fn a_bounded_read_is_answered_from_the_last_confirmation_until_that_is_too_old() {
-    let server = Server::with(Setup { nodes: 2, registry: patient(400), ..Setup::default() }).await;
+    let server = leaderless(2).await;
     let client = server.client(1);
     set(&server, "long", json!({"tag_reads": {"bounded_ms": 3_600_000}})).await;
     set(&server, "short", json!({"tag_reads": {"bounded_ms": 1}})).await;
@@ -81,7 +82,7 @@ async fn a_bounded_read_is_answered_from_the_last_confirmation_until_that_is_too
 
 #[tokio::test]
 async fn within_the_bound_nothing_is_unknown_before_the_leader_says_so() {
-    let server = Server::with(Setup { nodes: 3, registry: patient(2000), ..Setup::default() }).await;
+    let server = leaderless(3).await;
     let (here, there) = (server.client(1), server.client(3));
     set(&server, "long", json!({"tag_reads": {"bounded_ms": 3_600_000}})).await;
     there.push_image("long/app", "old", 1).await;

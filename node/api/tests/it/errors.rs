@@ -5,7 +5,7 @@ use crate::support::{IMAGE, INDEX, Server, descriptor, manifest, random};
 use portolan_oci::{Digest, ErrorCode};
 use portolan_registry::Config;
 use portolan_registry::config::{Limits, Reads, Uploads};
-use portolan_registry::testing::Setup;
+use portolan_registry::testing::{self, Setup};
 use serde_json::json;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -309,11 +309,11 @@ struct World {
 
 impl World {
     async fn new(stage: Stage) -> Self {
-        let mut setup = Setup { registry: patient(), ..Setup::default() };
+        let mut setup = Setup::default();
         match stage {
-            Stage::Well => {}
-            Stage::NoQuorum => setup.nodes = 2,
-            Stage::OneCopy => (setup.nodes, setup.one_region) = (2, true),
+            Stage::Well => setup.registry = strict(),
+            Stage::NoQuorum => (setup.nodes, setup.registry) = (2, leaderless()),
+            Stage::OneCopy => (setup.nodes, setup.one_region, setup.registry) = (2, true, impatient()),
             Stage::FullDisk => setup.store.reserve_bytes = u64::MAX,
             Stage::Crowded => setup.registry = cramped(),
         }
@@ -390,14 +390,24 @@ impl World {
     }
 }
 
-/// Everything that is waited for is given up soon.
-fn patient() -> Config {
+/// A body that is too long or does not come is refused soon.
+fn strict() -> Config {
     Config {
-        uploads: Uploads { commit_timeout_ms: 1000, ack_timeout_ms: 1000, idle_timeout_ms: 300, ..Uploads::default() },
+        uploads: Uploads { idle_timeout_ms: 300, ..Uploads::default() },
         limits: Limits { blob_bytes: 1_000_000, ..Limits::default() },
-        reads: Reads { linearizable_timeout_ms: 300, ..Reads::default() },
-        ..Config::default()
+        ..testing::config()
     }
+}
+
+/// A push in vain is given up soon, and not so soon that those before it need a machine that never stands still.
+fn impatient() -> Config {
+    let uploads = Uploads { commit_timeout_ms: 5_000, ack_timeout_ms: 5_000, ..Uploads::default() };
+    Config { uploads, ..testing::config() }
+}
+
+/// A read in vain as well: nothing reads while there is a leader.
+fn leaderless() -> Config {
+    Config { reads: Reads { linearizable_timeout_ms: 300, ..Reads::default() }, ..impatient() }
 }
 
 /// Room for one of each, and for the two sessions of the test.
@@ -405,7 +415,7 @@ fn cramped() -> Config {
     Config {
         uploads: Uploads { sessions: 2, ..Uploads::default() },
         limits: Limits { uploads: 1, downloads: 1, ..Limits::default() },
-        ..Config::default()
+        ..testing::config()
     }
 }
 

@@ -1,19 +1,12 @@
 //! Where a tag pointed, move by move.
 
-use crate::support::{Client, IMAGE, Server, header, refused};
+use crate::support::{Client, IMAGE, LEADERLESS_READ_MS, Server, header, refused};
 use portolan_oci::Digest;
-use portolan_registry::Config;
-use portolan_registry::config::Reads;
 use portolan_registry::testing::Setup;
 use serde_json::{Value, json};
 
 /// How many moves of a tag are remembered.
 const REMEMBERED: u64 = 100;
-
-fn nodes(nodes: u64) -> Setup {
-    let reads = Reads { linearizable_timeout_ms: 500, ..Reads::default() };
-    Setup { nodes, registry: Config { reads, ..Config::default() }, ..Setup::default() }
-}
 
 async fn history(client: &Client, image: &str) -> Value {
     let response = client.get(&format!("/api/v1/history?image={image}")).await;
@@ -150,7 +143,9 @@ async fn what_is_forgotten_is_said_to_be() {
 
 #[tokio::test]
 async fn without_a_leader_a_history_is_marked_or_refused_as_its_tags_are() {
-    let server = Server::with(nodes(2)).await;
+    let mut setup = Setup { nodes: 2, ..Setup::default() };
+    setup.registry.reads.linearizable_timeout_ms = LEADERLESS_READ_MS;
+    let server = Server::with(setup).await;
     let client = server.client(1);
     let settings = json!({"partition": "fail"}).to_string();
     let put = client.ask("PUT", "/api/v1/repos?prefix=strict").bearer_auth("s3cret").body(settings);

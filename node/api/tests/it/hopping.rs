@@ -5,11 +5,11 @@ use futures::SinkExt;
 use portolan_oci::Digest;
 use portolan_registry::Config;
 use portolan_registry::config::Uploads;
-use portolan_registry::testing::Setup;
+use portolan_registry::testing::{self, Setup};
 use std::time::{Duration, Instant};
 
 async fn three(uploads: Uploads) -> Server {
-    Server::with(Setup { nodes: 3, registry: Config { uploads, ..Config::default() }, ..Setup::default() }).await
+    Server::with(Setup { nodes: 3, registry: Config { uploads, ..testing::config() }, ..Setup::default() }).await
 }
 
 fn clients(server: &Server) -> [Client; 3] {
@@ -102,7 +102,7 @@ async fn a_newer_writer_takes_the_session_over_wherever_it_comes() {
 
 #[tokio::test]
 async fn a_session_whose_owner_is_away_is_waited_for_and_then_refused_with_its_bytes_kept() {
-    let mut server = three(Uploads { owner_wait_ms: 700, ..Uploads::default() }).await;
+    let mut server = three(Uploads { owner_wait_ms: 2_000, ..Uploads::default() }).await;
     let at = clients(&server);
     let bytes = random(5, 2_000);
     let digest = Digest::sha256_of(&bytes).to_string();

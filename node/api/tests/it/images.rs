@@ -1,6 +1,6 @@
 //! Where an image is, waiting for it, and what would be lost with a region.
 
-use crate::support::{Client, IMAGE, INDEX, Server, descriptor, header, manifest, random, refused};
+use crate::support::{Client, IMAGE, INDEX, LEADERLESS_READ_MS, Server, descriptor, header, manifest, random, refused};
 use portolan_oci::Digest;
 use portolan_registry::testing::Setup;
 use reqwest::Response;
@@ -210,7 +210,9 @@ async fn as_many_wait_as_may() {
 
 #[tokio::test]
 async fn the_status_of_an_image_tells_every_region_what_it_has() {
-    let server = Server::with(three()).await;
+    let mut setup = three();
+    setup.registry.reads.linearizable_timeout_ms = LEADERLESS_READ_MS;
+    let server = Server::with(setup).await;
     let client = server.client(2);
     server.cluster.cut(3);
     let (digest, _) = client.push_image("app", "v1", 1).await;

@@ -5,7 +5,7 @@ use crate::support::{Server, header, random, refused, until_answered, until_hold
 use portolan_oci::Digest;
 use portolan_registry::Config;
 use portolan_registry::config::{Limits, Uploads};
-use portolan_registry::testing::Setup;
+use portolan_registry::testing::{self, Setup};
 use reqwest::StatusCode;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn with(limits: Limits) -> Server {
-    let registry = Config { limits, ..Config::default() };
+    let registry = Config { limits, ..testing::config() };
     Server::with(Setup { registry, ..Setup::default() }).await
 }
 
@@ -178,7 +178,7 @@ async fn a_download_that_is_refused_takes_no_place() {
 #[tokio::test]
 async fn a_session_that_nobody_writes_to_ends_after_its_lifetime() {
     let uploads = Uploads { session_ttl_ms: 200, sweep_interval_ms: 20, ..Uploads::default() };
-    let registry = Config { uploads, ..Config::default() };
+    let registry = Config { uploads, ..testing::config() };
     let server = Server::with(Setup { registry, ..Setup::default() }).await;
     let client = server.client(1);
     let session = client.begin("a").await;

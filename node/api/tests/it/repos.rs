@@ -1,11 +1,11 @@
 //! What is wanted for repositories: set, shown, inherited, refused.
 
 use crate::raw::{exchange, request};
-use crate::support::{Client, Server, header, refused};
+use crate::support::{Client, LEADERLESS_READ_MS, Server, header, refused};
 use futures::{StreamExt, stream};
 use portolan_registry::Config;
 use portolan_registry::config::Uploads;
-use portolan_registry::testing::{PATIENCE, Setup};
+use portolan_registry::testing::{self, PATIENCE, Setup};
 use reqwest::Response;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -240,7 +240,9 @@ async fn a_promise_of_several_regions_needs_voters_in_several() {
 
 #[tokio::test]
 async fn without_a_leader_nothing_is_set_and_what_is_known_is_shown_as_stale() {
-    let server = Server::with(Setup { nodes: 2, ..Setup::default() }).await;
+    let mut setup = Setup { nodes: 2, ..Setup::default() };
+    setup.registry.reads.linearizable_timeout_ms = LEADERLESS_READ_MS;
+    let server = Server::with(setup).await;
     let client = server.client(1);
     set(&client, "a", json!({"regions": {"only": ["r1"]}})).await;
     server.cluster.cut(2);
@@ -272,7 +274,7 @@ async fn more_prefixes_than_allowed_are_refused_as_settings_are() {
 
 #[tokio::test]
 async fn a_body_that_breaks_off_or_does_not_come_is_no_upload() {
-    let registry = Config { uploads: Uploads { idle_timeout_ms: 200, ..Uploads::default() }, ..Config::default() };
+    let registry = Config { uploads: Uploads { idle_timeout_ms: 200, ..Uploads::default() }, ..testing::config() };
     let server = Server::with(Setup { registry, ..Setup::default() }).await;
     for target in ["/api/v1/repos?prefix=a", "/api/v1/bandwidth"] {
         let headers = [("Authorization", "Bearer s3cret"), ("Content-Length", "100")];
@@ -288,7 +290,9 @@ async fn a_body_that_breaks_off_or_does_not_come_is_no_upload() {
 
 #[tokio::test]
 async fn a_change_of_settings_waits_for_the_other_nodes_and_names_those_that_may_go_by_older_ones() {
-    let server = Server::with(three()).await;
+    let mut setup = three();
+    setup.registry.deletes.fence_timeout_ms = 5_000;
+    let server = Server::with(setup).await;
     let (first, third) = (server.client(1), server.client(3));
     // So that the third node tells what it goes by itself, once one read was confirmed.
     set(&third, "", json!({"tag_reads": {"bounded_ms": 3_600_000}})).await;
@@ -311,7 +315,9 @@ async fn a_change_of_settings_waits_for_the_other_nodes_and_names_those_that_may
 
 #[tokio::test]
 async fn limits_of_bandwidth_are_never_shown_as_they_were() {
-    let server = Server::with(three()).await;
+    let mut setup = three();
+    setup.registry.reads.linearizable_timeout_ms = LEADERLESS_READ_MS;
+    let server = Server::with(setup).await;
     let (first, third) = (server.client(1), server.client(3));
     // What concerns all repositories is read as the shortest prefix says.
     set(&first, "", json!({"tag_reads": {"bounded_ms": 3_600_000}})).await;

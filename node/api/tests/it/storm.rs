@@ -11,7 +11,7 @@ use grammar::{Grammar, Known};
 use portolan_oci::Digest;
 use portolan_registry::Config;
 use portolan_registry::config::{Limits, Uploads};
-use portolan_registry::testing::Setup;
+use portolan_registry::testing::{self, Setup};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,9 +32,12 @@ const SESSIONS: usize = 64;
 /// How many are under way at once.
 const AT_ONCE: usize = 24;
 
-/// A server that waits for nobody, and what its storm may name.
+/// A server, and what its storm may name.
 struct Weather {
     server: Server,
+    /// Where raw bytes go, many of which are no whole request: it waits for nobody. A client that wants an answer has
+    /// the server's own port.
+    port: SocketAddr,
     known: Known,
     seed: u64,
 }
@@ -44,12 +47,13 @@ impl Weather {
         let seed = std::env::var("PORTOLAN_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_260_101);
         eprintln!("seed {seed} (replay with PORTOLAN_SEED={seed})");
         let registry = Config {
-            uploads: Uploads { idle_timeout_ms: 200, ..Uploads::default() },
-            limits: Limits { header_timeout_ms: 400, blob_bytes: 100_000, ..Limits::default() },
-            ..Config::default()
+            uploads: Uploads { idle_timeout_ms: 1_000, ..Uploads::default() },
+            limits: Limits { blob_bytes: 100_000, ..Limits::default() },
+            ..testing::config()
         };
-        let server = Server::with(Setup { registry, ..Setup::default() }).await;
-        let client = server.hasty_client(1);
+        let mut server = Server::with(Setup { registry, ..Setup::default() }).await;
+        let port = server.hasty_port(1, Duration::from_millis(400)).await;
+        let client = server.client(1);
         let (image, _) = client.push_image("a", "t", 1).await;
         let blob = client.push_blob("a", b"abc").await;
         let mut sessions = Vec::new();
@@ -57,22 +61,18 @@ impl Weather {
             sessions.push(client.begin("a").await);
         }
         let known = Known { image: image.to_string(), blob: blob.to_string(), sessions };
-        Self { server, known, seed }
+        Self { server, port, known, seed }
     }
 
     fn grammar(&self) -> Grammar<'_> {
         Grammar::new(StdRng::seed_from_u64(self.seed), &self.known)
     }
 
-    fn port(&self) -> SocketAddr {
-        self.server.ports(1).public
-    }
-
     /// No request was answered with a fault, and everything that worked before still does.
     async fn calm(self) {
         let faults = self.server.cluster.registry(1).traffic().faults();
         assert_eq!(faults, 0, "answers with 5xx (the log names them)");
-        let client = self.server.hasty_client(1);
+        let client = self.server.client(1);
         let (digest, bytes) = client.push_image("after", "storm", 99).await;
         assert_eq!(client.get("/v2/after/manifests/storm").await.bytes().await.unwrap(), bytes);
         let layer = random(99, 3000);
@@ -91,7 +91,7 @@ async fn no_request_over_http1_is_answered_with_a_fault() {
     let weather = Weather::brew().await;
     let mut grammar = weather.grammar();
     let requests: Vec<Vec<u8>> = (0..REQUESTS).map(|_| grammar.request()).collect();
-    let port = weather.port();
+    let port = weather.port;
     let answers: Vec<(u16, usize)> = stream::iter(requests.iter().enumerate())
         .map(|(at, bytes)| async move { (exchange(port, bytes).await.map_or(0, |answer| answer.status), at) })
         .buffer_unordered(AT_ONCE)
@@ -115,7 +115,7 @@ async fn no_request_over_http2_is_answered_with_a_fault() {
     let weather = Weather::brew().await;
     let mut grammar = weather.grammar();
     let connections: Vec<Vec<u8>> = (0..STREAMS).map(|_| grammar.http2()).collect();
-    let port = weather.port();
+    let port = weather.port;
     let answered = stream::iter(&connections)
         .map(|bytes| async move { converse(port, bytes).await })
         .buffer_unordered(AT_ONCE)
@@ -153,7 +153,7 @@ async fn converse(port: SocketAddr, bytes: &[u8]) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_manifest_is_answered_with_a_fault() {
     let weather = Weather::brew().await;
-    let client = weather.server.hasty_client(1);
+    let client = weather.server.client(1);
     client.push_blob("a", b"{}").await;
     let mut random = StdRng::seed_from_u64(weather.seed);
     let pushes: Vec<_> = (0..MANIFESTS).map(|_| manifests::push(&mut random, &weather.known)).collect();
@@ -185,7 +185,7 @@ async fn no_manifest_is_answered_with_a_fault() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_clients_do_to_one_thing_at_once_is_no_fault() {
     let weather = Weather::brew().await;
-    let client = weather.server.hasty_client(1);
+    let client = weather.server.client(1);
     client.push_blob("a", b"{}").await;
     // One that travels in the log, and one that goes ahead of its own put in parts.
     let manifests = [10, 300_000].map(|length| {

@@ -1,5 +1,6 @@
 //! A cluster in this process with its HTTP ports on loopback, and a client that speaks the protocol.
 
+use axum::Router;
 use portolan_api::{OpsApi, PublicApi, ServeLimits, ops_router, public_router, serve, tcp_incoming};
 use portolan_auth::Policy;
 use portolan_oci::{Digest, ErrorBody};
@@ -17,6 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(10);
+/// How long requests in flight may take when their port closes.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long a read waits for the leader's word where a test takes the leader away, in milliseconds. A read before that
+/// outlasts a machine that stands still for a second, and the election that this may lead to.
+pub(crate) const LEADERLESS_READ_MS: u64 = 3_000;
 
 /// Looks until there is what a test waits for; what is in the way otherwise is told when patience ends.
 pub(crate) async fn until<T>(mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
@@ -69,29 +75,40 @@ fn recorder() -> metrics_exporter_prometheus::PrometheusHandle {
         .clone()
 }
 
-async fn ports(cluster: &Cluster, node: u64, drain: Duration) -> Ports {
-    let registry = cluster.registry(node);
+fn public(cluster: &Cluster, node: u64) -> Router {
     let policy = Arc::new(Policy::new(&portolan_auth::Config::default(), portolan_auth::AdminToken::new("s3cret")));
-    let public = public_router(PublicApi { registry: Arc::clone(&registry), policy });
+    public_router(PublicApi { registry: cluster.registry(node), policy })
+}
+
+fn ops(cluster: &Cluster, node: u64) -> Router {
     let known = OnceLock::new();
-    let _ = known.set(registry);
-    let ops = ops_router(OpsApi { registry: Arc::new(known), metrics: Arc::new(|| recorder().render()) });
+    let _ = known.set(cluster.registry(node));
+    ops_router(OpsApi { registry: Arc::new(known), metrics: Arc::new(|| recorder().render()) })
+}
+
+fn serve_limits(cluster: &Cluster, node: u64) -> ServeLimits {
     let config = cluster.registry(node).config().limits.clone();
-    let limits = ServeLimits {
+    ServeLimits {
         connections: 64,
         header_timeout: Duration::from_millis(config.header_timeout_ms),
         stall_timeout: Duration::from_millis(config.stall_timeout_ms),
-        drain,
-    };
-    let stop = CancellationToken::new();
-    let (mut addresses, mut tasks) = (Vec::new(), Vec::new());
-    for router in [public, ops] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
-        addresses.push(listener.local_addr().expect("a bound listener has an address"));
-        let stopped = stop.clone().cancelled_owned();
-        tasks.push(tokio::spawn(serve(tcp_incoming(listener), router, limits, stopped)));
+        drain: DRAIN,
     }
-    Ports { public: addresses[0], ops: addresses[1], stop, tasks }
+}
+
+/// Serves a router at a port of its own.
+async fn listen(router: Router, limits: ServeLimits, stop: &CancellationToken) -> (SocketAddr, JoinHandle<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+    let address = listener.local_addr().expect("a bound listener has an address");
+    let stopped = stop.clone().cancelled_owned();
+    (address, tokio::spawn(serve(tcp_incoming(listener), router, limits, stopped)))
+}
+
+async fn ports(cluster: &Cluster, node: u64) -> Ports {
+    let (limits, stop) = (serve_limits(cluster, node), CancellationToken::new());
+    let (public, serving_public) = listen(public(cluster, node), limits, &stop).await;
+    let (ops, serving_ops) = listen(ops(cluster, node), limits, &stop).await;
+    Ports { public, ops, stop, tasks: vec![serving_public, serving_ops] }
 }
 
 impl Server {
@@ -105,7 +122,7 @@ impl Server {
         let cluster = Cluster::start(setup).await;
         let mut all = Vec::new();
         for node in 1..=nodes {
-            all.push(ports(&cluster, node, Duration::from_secs(5)).await);
+            all.push(ports(&cluster, node).await);
         }
         Self { cluster, ports: all }
     }
@@ -119,11 +136,15 @@ impl Server {
         Client { base: format!("http://{}", self.ports(node).public), http: reqwest::Client::new() }
     }
 
-    /// A client that keeps no connection: where idle ones are closed soon, a kept one may be closed just as the next
-    /// request goes over it.
-    pub(crate) fn hasty_client(&self, node: usize) -> Client {
-        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a plain client");
-        Client { http, ..self.client(node) }
+    /// Opens another public port of a node, which closes a connection that brings no request for that long. The node's
+    /// other ports go on as they are.
+    pub(crate) async fn hasty_port(&mut self, node: usize, header_timeout: Duration) -> SocketAddr {
+        let id = node as u64;
+        let limits = ServeLimits { header_timeout, ..serve_limits(&self.cluster, id) };
+        let ports = &mut self.ports[node - 1];
+        let (address, serving) = listen(public(&self.cluster, id), limits, &ports.stop).await;
+        ports.tasks.push(serving);
+        address
     }
 
     pub(crate) async fn ops(&self, node: usize, path: &str) -> (StatusCode, String) {
@@ -136,7 +157,7 @@ impl Server {
         self.close(node).await;
         let id = node as u64;
         self.cluster.restart(id).await;
-        self.ports[node - 1] = ports(&self.cluster, id, Duration::from_secs(5)).await;
+        self.ports[node - 1] = ports(&self.cluster, id).await;
     }
 
     /// Stops a node's ports, and tells how many connections had to be cut.

@@ -5,7 +5,7 @@ use crate::support::{Client, Server, header, random, refused, until};
 use portolan_oci::Digest;
 use portolan_registry::Config;
 use portolan_registry::config::Uploads;
-use portolan_registry::testing::Setup;
+use portolan_registry::testing::{self, Setup};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -140,7 +140,7 @@ async fn any_sequence_of_upload_calls_ends_in_the_exact_blob_or_in_nothing() {
     let seed: u64 = std::env::var("PORTOLAN_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20);
     eprintln!("PORTOLAN_SEED={seed}");
     let uploads = Uploads { session_ttl_ms: LIFETIME_MS, sweep_interval_ms: 100, ..Uploads::default() };
-    let registry = Config { uploads, ..Config::default() };
+    let registry = Config { uploads, ..testing::config() };
     let server = Server::with(Setup { nodes: NODES as u64, registry, ..Setup::default() }).await;
     let mut ended = Vec::new();
     for sequence_seed in 0..SEQUENCES {

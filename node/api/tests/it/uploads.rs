@@ -5,7 +5,7 @@ use futures::FutureExt;
 use portolan_oci::Digest;
 use portolan_registry::Config;
 use portolan_registry::config::Uploads;
-use portolan_registry::testing::Setup;
+use portolan_registry::testing::{self, Setup};
 use std::fs::{File, read_dir};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -182,7 +182,7 @@ async fn a_question_for_the_length_ends_a_writer_that_hangs() {
 }
 
 fn with_uploads(uploads: Uploads) -> Setup {
-    Setup { registry: Config { uploads, ..Config::default() }, ..Setup::default() }
+    Setup { registry: Config { uploads, ..testing::config() }, ..Setup::default() }
 }
 
 #[tokio::test]

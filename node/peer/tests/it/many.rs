@@ -1,6 +1,6 @@
 //! Calls that name many blobs, and the sums of one, on their way to the handler and back.
 
-use crate::support::{eventually, pair};
+use crate::support::{PATIENCE, eventually, pair};
 use bytes::Bytes;
 use futures::StreamExt;
 use portolan_meta::id::NodeId;
@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-const SECOND: Duration = Duration::from_secs(1);
 const TWO: NodeId = NodeId(2);
 
 /// Blobs of one length, each of its own bytes.
@@ -50,7 +49,7 @@ async fn what_is_over_the_bounds_is_refused() {
     let too_many = vec![Digest::sha256_of(b"x"); MANY_BLOBS + 1];
     let refused = peers.read_many(TWO, too_many.clone()).await.map(|_| ());
     assert!(matches!(refused, Err(PeerError::Malformed(_))), "{refused:?}");
-    let refused = peers.transfers(TWO, too_many, SECOND).await;
+    let refused = peers.transfers(TWO, too_many, PATIENCE).await;
     assert!(matches!(refused, Err(PeerError::Malformed(_))), "{refused:?}");
 
     let largest = usize::try_from(MANY_BLOB_BYTES).unwrap();
@@ -101,9 +100,9 @@ async fn sums_and_transfers_reach_their_handlers() {
 
     let state = |digest| TransferState { digest, received: 7, from: Some(NodeId(1)), bytes_per_second: 9 };
     let asked = vec![digest, unknown];
-    assert_eq!(peers.transfers(TWO, asked, SECOND).await, Ok(vec![state(digest), state(unknown)]));
-    assert_eq!(peers.transfers(TWO, Vec::new(), SECOND).await, Ok(Vec::new()));
-    assert_eq!(peers.transfers(NodeId(9), Vec::new(), SECOND).await, Err(PeerError::UnknownNode(NodeId(9))));
+    assert_eq!(peers.transfers(TWO, asked, PATIENCE).await, Ok(vec![state(digest), state(unknown)]));
+    assert_eq!(peers.transfers(TWO, Vec::new(), PATIENCE).await, Ok(Vec::new()));
+    assert_eq!(peers.transfers(NodeId(9), Vec::new(), PATIENCE).await, Err(PeerError::UnknownNode(NodeId(9))));
     served.stop().await;
 }
 
@@ -119,6 +118,6 @@ async fn a_node_that_starts_answers_none_of_these_calls() {
     let digest = Digest::sha256_of(b"x");
     assert_eq!(peers.blob_sums(TWO, &digest).await, Err(PeerError::Starting));
     assert_eq!(peers.read_many(TWO, vec![digest]).await.map(|_| ()).err(), Some(PeerError::Starting));
-    assert_eq!(peers.transfers(TWO, vec![digest], SECOND).await, Err(PeerError::Starting));
+    assert_eq!(peers.transfers(TWO, vec![digest], PATIENCE).await, Err(PeerError::Starting));
     served.stop().await;
 }

@@ -23,6 +23,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Longer than anything here may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Shorter than what must not have been waited for, and longer than a busy machine may stand still.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
 
 pub(crate) fn identity(node: u64) -> PeerIdentity {
     PeerIdentity {

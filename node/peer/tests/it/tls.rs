@@ -14,12 +14,10 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-const SECOND: Duration = Duration::from_secs(1);
 const TWO: NodeId = NodeId(2);
 
 struct Authority {
@@ -67,7 +65,7 @@ async fn nodes_of_one_authority_talk() {
     let authority = Authority::new();
     let (served, address) = serve(&authority.node(SERVER_NAME), &Config::default()).await;
     let peers = tls_caller(&authority.node(SERVER_NAME), address);
-    peers.ping(TWO, SECOND).await.unwrap();
+    peers.ping(TWO, PATIENCE).await.unwrap();
     let (sender, mut answers) = append(&peers).await;
     sender.send("a".into()).await.unwrap();
     assert_eq!(answers.next().await, Some(Ok("a".into())));
@@ -93,7 +91,7 @@ async fn a_certificate_of_another_authority_or_name_is_refused_by_either_end() {
     ];
     for (server, calling, what) in cases {
         let (served, address) = serve(&server, &Config::default()).await;
-        let result = tls_caller(&calling, address).ping(TWO, SECOND).await;
+        let result = tls_caller(&calling, address).ping(TWO, PATIENCE).await;
         assert!(matches!(result, Err(PeerError::Unreachable(_))), "{what}: {result:?}");
         served.stop().await;
     }
@@ -134,9 +132,9 @@ async fn a_caller_without_a_certificate_gets_nowhere() {
     let authority = Authority::new();
     let (served, address) = serve(&authority.node(SERVER_NAME), &Config::default()).await;
     let peers = caller(Arc::new(Anonymous::new(&authority)), address);
-    let result = peers.ping(TWO, SECOND).await;
+    let result = peers.ping(TWO, PATIENCE).await;
     assert!(matches!(result, Err(PeerError::Unreachable(_))), "{result:?}");
-    let hello = peers.hello(&address.to_string(), portolan_peer::HelloCall::default(), SECOND).await;
+    let hello = peers.hello(&address.to_string(), portolan_peer::HelloCall::default(), PATIENCE).await;
     assert!(matches!(hello, Err(PeerError::Unreachable(_))), "{hello:?}");
     served.stop().await;
 }
@@ -165,13 +163,13 @@ async fn no_more_connections_are_accepted_than_allowed() {
     let config = Config { max_connections: 1, ..Config::default() };
     let (served, address) = serve(&authority.node(SERVER_NAME), &config).await;
     let first = tls_caller(&authority.node(SERVER_NAME), address);
-    first.ping(TWO, SECOND).await.unwrap();
+    first.ping(TWO, PATIENCE).await.unwrap();
     let second = tls_caller(&authority.node(SERVER_NAME), address);
-    let result = second.ping(TWO, SECOND).await;
+    let result = second.ping(TWO, PATIENCE).await;
     assert!(matches!(result, Err(PeerError::Unreachable(_))), "{result:?}");
     first.close();
     drop(first);
-    eventually("the free place", async || second.ping(TWO, SECOND).await.is_ok()).await;
+    eventually("the free place", async || second.ping(TWO, PATIENCE).await.is_ok()).await;
     served.stop().await;
 }
 
@@ -181,14 +179,14 @@ async fn a_process_that_restarts_on_its_port_is_called_again() {
     let material = authority.node(SERVER_NAME);
     let (served, address) = serve(&material, &Config::default()).await;
     let peers = tls_caller(&authority.node(SERVER_NAME), address);
-    peers.ping(TWO, SECOND).await.unwrap();
+    peers.ping(TWO, PATIENCE).await.unwrap();
     served.stop().await;
-    assert!(matches!(peers.ping(TWO, SECOND).await, Err(PeerError::Unreachable(_))));
+    assert!(matches!(peers.ping(TWO, PATIENCE).await, Err(PeerError::Unreachable(_))));
     let listener = TcpListener::bind(address).await.unwrap();
     let incoming = accept_stream(listener, TlsAcceptor::new(&material).unwrap(), &Config::default());
     let table = IdentityTable::new(LocalIdentity::known(identity(2)));
     let served = Served::start(Config::default(), identity(2), table, incoming);
-    eventually("the reconnection", async || peers.ping(TWO, SECOND).await.is_ok()).await;
+    eventually("the reconnection", async || peers.ping(TWO, PATIENCE).await.is_ok()).await;
     served.stop().await;
 }
 

@@ -15,7 +15,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-const SECOND: Duration = Duration::from_secs(1);
 /// Who reads nothing for so long waits.
 const REST: Duration = Duration::from_millis(200);
 
@@ -33,7 +32,7 @@ fn pieces(count: usize, length: usize) -> ForwardedBody {
 
 /// Sends a body to a session that wants it.
 async fn send(peers: &Peers, session: &str, body: ForwardedBody) -> Result<UploadReply, PeerError> {
-    match peers.forward_upload(NodeId(2), &append(session), SECOND).await? {
+    match peers.forward_upload(NodeId(2), &append(session), PATIENCE).await? {
         Forwarded::Go(sending) => {
             assert_eq!(sending.length(), BEGUN);
             sending.send(body).await
@@ -67,13 +66,13 @@ async fn a_request_that_is_refused_takes_nothing_of_its_body() {
         (call("nobody's", UploadAction::Cancel), UploadReply::Fault(UploadFault::Unknown)),
     ];
     for (call, want) in cases {
-        match peers.forward_upload(NodeId(2), &call, SECOND).await {
+        match peers.forward_upload(NodeId(2), &call, PATIENCE).await {
             Ok(Forwarded::Answer(reply)) => assert_eq!(reply, want, "{call:?}"),
             Ok(Forwarded::Go(_)) => panic!("{call:?} wants a body"),
             Err(error) => panic!("{call:?}: {error}"),
         }
     }
-    let failed = peers.forward_upload(NodeId(2), &append("fail"), SECOND).await;
+    let failed = peers.forward_upload(NodeId(2), &append("fail"), PATIENCE).await;
     assert!(matches!(failed, Err(PeerError::Remote(_))), "{:?}", failed.err());
     served.stop().await;
 }

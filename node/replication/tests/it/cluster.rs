@@ -29,6 +29,10 @@ use tokio_util::sync::CancellationToken;
 /// What every wait in these tests may take at most.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// From which phi on a silent node is suspect: never, or a machine that stands still for a second would make every node
+/// suspect to every other.
+const SUSPECT_PHI: f64 = f64::INFINITY;
+
 /// What may differ between clusters.
 #[derive(Clone)]
 pub(crate) struct Plan {
@@ -40,21 +44,12 @@ pub(crate) struct Plan {
     pub(crate) full: Option<usize>,
     pub(crate) config: Config,
     pub(crate) sync_every_bytes: u64,
-    /// From which phi on a silent node is suspect; infinite where the load of the tests must not pass for silence.
-    pub(crate) suspect_phi: f64,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         let config = Config { backoff_ms: 50, stall_timeout_ms: 5_000, ..Config::default() };
-        Self {
-            regions: vec!["a", "b", "c"],
-            workers: true,
-            full: None,
-            config,
-            sync_every_bytes: 1 << 20,
-            suspect_phi: 8.0,
-        }
+        Self { regions: vec!["a", "b", "c"], workers: true, full: None, config, sync_every_bytes: 1 << 20 }
     }
 }
 
@@ -62,6 +57,11 @@ impl Plan {
     /// Pulls alone move blobs.
     pub(crate) fn without_workers() -> Self {
         Self { workers: false, ..Self::default() }
+    }
+
+    /// Transfers wait for bytes that are held back for as long as the test holds them.
+    pub(crate) fn patient(self) -> Self {
+        Self { config: Config { stall_timeout_ms: 60_000, ..self.config }, ..self }
     }
 }
 
@@ -171,7 +171,7 @@ impl Cluster {
             version: "test".to_owned(),
         };
         let consensus = Consensus::start(
-            portolan_consensus::Config { suspect_phi: self.plan.suspect_phi, ..Default::default() },
+            portolan_consensus::Config { suspect_phi: SUSPECT_PHI, ..Default::default() },
             local_node,
             self.members(),
             RaftLog::open(&dir, &store).unwrap(),
@@ -217,6 +217,13 @@ impl Cluster {
         meanwhile(self);
         let node = self.launch(index).await;
         self.nodes.insert(index, node);
+    }
+
+    /// Waits until every node knows a blob: whoever asks one that does not know it yet passes it over.
+    pub(crate) async fn wait_known(&self, digest: &Digest) {
+        for node in &self.nodes {
+            node.wait_known(digest).await;
+        }
     }
 
     /// Breaks the connections between two nodes (from 0).
@@ -416,6 +423,15 @@ pub(crate) async fn read_all(body: BlobBody) -> Result<Vec<u8>, portolan_replica
         all.extend_from_slice(&bytes?);
     }
     Ok(all)
+}
+
+/// Reads a body until so many bytes have come.
+pub(crate) async fn read_first(body: &mut BlobBody, count: u64) {
+    let mut came = 0;
+    while came < count {
+        let next = tokio::time::timeout(PATIENCE, body.stream.next()).await.expect("bytes in time");
+        came += next.expect("it goes on").unwrap().len() as u64;
+    }
 }
 
 /// Where every test pushes.

@@ -26,7 +26,6 @@ fn crosses(cluster: &Cluster, digest: &Digest) -> usize {
 }
 
 async fn open_many(node: &Node, digest: &Digest) -> Vec<BlobBody> {
-    node.wait_known(digest).await;
     let opened = join_all((0..READERS_PER_NODE).map(|_| node.replication.open(digest, None))).await;
     opened.into_iter().map(|body| body.unwrap()).collect()
 }
@@ -54,6 +53,7 @@ async fn hundreds_of_pulls_at_once_in_a_cold_region_cost_one_transfer() {
     let cluster = Cluster::start(plan()).await;
     let bytes = Arc::new(random(1, SIZE));
     let digest = cluster.nodes[0].push(&bytes).await;
+    cluster.wait_known(&digest).await;
     let pulls = cluster.nodes[1..].iter().map(|node| async {
         let bodies = open_many(node, &digest).await;
         check_all(bodies, &bytes).await;
@@ -69,9 +69,10 @@ async fn hundreds_of_pulls_at_once_in_a_cold_region_cost_one_transfer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_at_other_nodes_go_on_at_the_same_offset_when_the_one_that_crosses_dies() {
     const HELD: u64 = 2 << 20;
-    let cluster = Cluster::start(plan()).await;
+    let cluster = Cluster::start(plan().patient()).await;
     let bytes = Arc::new(random(2, SIZE));
     let digest = cluster.nodes[0].push(&bytes).await;
+    cluster.wait_known(&digest).await;
     let victim = crosses(&cluster, &digest);
     let source = &cluster.nodes[0].tamper;
     source.set(Behaviour::HoldsAt(HELD));
