@@ -61,7 +61,7 @@ count() {
     counted="$p passed, $f failed, $s skipped"
 }
 
-# Leaves out what tests said that passed: the log has it.
+# Leaves out what tests said that passed. The logs have it, and stay when something failed.
 without_successes() { sed -u '/^successes:$/,/^\(failures:\|test result:\)/{/^\(failures:\|test result:\)/!d}'; }
 
 step() {
@@ -168,12 +168,15 @@ for name in "${steps[@]}"; do
 done
 
 # Once more, where it is found: what the tests said that failed.
-sed -n '/^failures:$/,/^test result:/p' "$logs"/*.log 2>/dev/null
+sed -s -n '/^failures:$/,/^test result: \(ok\|FAILED\)/p' "$logs"/*.log 2>/dev/null
 echo
 echo "step        result time  tests"
 printf '%s\n' "${rows[@]}"
 grep -hoE "$says_skipped" "$logs"/*.log 2>/dev/null | sed 's/^[[:space:]]*//'
 echo
 echo "$passed passed, $failed failed, $skipped skipped"
+if [ "$failed" -ne 0 ]; then
+    echo "all that was said: $logs"
+    exit 1
+fi
 rm -rf "$logs"
-[ "$failed" -eq 0 ]

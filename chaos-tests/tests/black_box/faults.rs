@@ -13,6 +13,7 @@ use portolan_chaos_tests::history::Micros;
 use portolan_chaos_tests::image::Image;
 use portolan_chaos_tests::invariants::Event;
 use portolan_chaos_tests::{Result, kills, wait};
+use reqwest::StatusCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -35,8 +36,9 @@ async fn start(options: Options) -> Result<Cluster> {
         // A node that is not sure may say so, and never has another image.
         wait::until("the image at every node", WITHIN, async || {
             match registry.pull_and_compare(REPO, "v1", &image()).await {
-                Err(error @ Failure::WrongBytes(_)) => panic!("{error}"),
-                other => other.map_err(|error| error.to_string()),
+                Err(error @ Failure::Status { status: StatusCode::SERVICE_UNAVAILABLE, .. }) => Err(error.to_string()),
+                Err(error) => panic!("{error}"),
+                Ok(()) => Ok(()),
             }
         })
         .await?;

@@ -199,9 +199,11 @@ async fn a_terminal_is_given_back_as_it_was_when_the_program_is_terminated() -> 
     }
     let mut cluster =
         Cluster::start(Options { regions: vec!["solo"], nodes_per_region: 1, ..Options::default() }).await?;
-    let Terminal { mut screen, mut seen, pid, script: _script } = Terminal::with_top(&cluster).await?;
+    let Terminal { mut script, mut screen, mut seen, pid } = Terminal::with_top(&cluster).await?;
     kill_process(pid, Signal::TERM)?;
     tokio::time::timeout(WITHIN, screen.read_to_end(&mut seen)).await??;
+    let ended = tokio::time::timeout(WITHIN, script.wait()).await??;
+    assert!(ended.success(), "it ended with {ended}");
     let text = String::from_utf8_lossy(&seen);
     let (other, first) = ("\u{1b}[?1049h", "\u{1b}[?1049l");
     let at = text.find(other).ok_or_else(|| format!("no other screen in {text:?}"))?;

@@ -121,6 +121,7 @@ fn loss_rate_and_reordering_are_what_was_asked() -> Result<()> {
         let loss = probe::udp(&b, &a, 1_000_000, 200, seconds(1))?.loss();
         Ok(if loss == 0.0 { Ok(()) } else { Err(format!("{loss}")) })
     })?;
+    assert_eq!(wan.status().link("b", "a").map(|link| link.lost), Some(0), "the other direction loses nothing");
 
     for (rate, bits) in [("10mbit", 10e6), ("200mbit", 200e6)] {
         set(&wan, "a", "b", &format!("loss=0% rate={rate}"))?;

@@ -34,12 +34,14 @@ impl Kill {
     }
 
     /// Whether it took an upload with it that was being finished by way of another node. A node that ends between making
-    /// a blob of the upload and committing it knows the session no more when it is back, which the other one waits for.
-    fn took_upload(&self, entry: &Entry) -> bool {
-        let session = format!("/blobs/uploads/{}.", self.id);
-        let unknown = entry.method == "PUT" && entry.status == 404 && entry.target.contains(&session);
+    /// a blob of the upload and committing it knows the session no more when it is back, which the other one waits for and
+    /// can do without only if all of the blob came in this request.
+    fn took_upload(&self, entry: &Entry, entries: &[Entry]) -> bool {
+        let (session, _) = entry.target.split_once('?').unwrap_or((&entry.target, ""));
+        let chunk = |earlier: &Entry| earlier.method == "PATCH" && earlier.target.starts_with(session);
+        let its = session.contains(&format!("/blobs/uploads/{}.", self.id)) && entries.iter().any(chunk);
         let under_way = entry.start_ms() <= self.gone_ms && entry.end_ms >= self.from_ms;
-        unknown && entry.is_whole() && under_way
+        its && entry.method == "PUT" && entry.status == 404 && entry.is_whole() && under_way
     }
 }
 
@@ -104,7 +106,8 @@ pub(crate) fn judge(cases: &[Case], entries: &[Entry], kills: &[Kill]) -> Tally 
             Outcome::Counterpart => tally.counterparts += 1,
             Outcome::Failed | Outcome::Unsupported => {
                 let told = format!("{}: {}", case.name, case.detail.trim().replace('\n', " "));
-                if own.iter().any(|entry| kills.iter().any(|kill| kill.cut(entry) || kill.took_upload(entry))) {
+                let spoils = |kill: &Kill, entry: &Entry| kill.cut(entry) || kill.took_upload(entry, entries);
+                if own.iter().any(|entry| kills.iter().any(|kill| spoils(kill, entry))) {
                     spoilt.insert(case.group.as_str());
                     tally.cut.push(case.name.clone());
                 } else if follows(case, own, &all, &spoilt) {
@@ -232,14 +235,17 @@ mod tests {
             took_ms: 500,
             ..entry("1", end_ms, "a", "--", status)
         };
+        let chunk = |session: &str| Entry { method: "PATCH".to_owned(), ..finish(session, 900, 202) };
         for (what, entry, excused) in [
             ("its owner ended meanwhile", finish("2.01M7", 1_400, 404), true),
+            ("all of it came in this request", finish("2.01M8", 1_400, 404), false),
             ("another node's session", finish("3.01M7", 1_400, 404), false),
             ("it began later", finish("2.01M7", 1_600, 404), false),
             ("another answer", finish("2.01M7", 1_400, 503), false),
             ("it is a chunk", Entry { method: "PATCH".to_owned(), ..finish("2.01M7", 1_400, 404) }, false),
         ] {
-            let tally = judge(&[case("g/put", Outcome::Failed, &["1"])], &[entry], &[kill()]);
+            let entries = [chunk("2.01M7"), chunk("3.01M7"), entry];
+            let tally = judge(&[case("g/put", Outcome::Failed, &["1"])], &entries, &[kill()]);
             assert_eq!((tally.cut.len(), tally.failed.len()), if excused { (1, 0) } else { (0, 1) }, "{what}");
         }
     }

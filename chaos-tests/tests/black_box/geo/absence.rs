@@ -73,7 +73,7 @@ async fn a_region_that_missed_a_thousand_pushes_has_all_of_them_soon_after_it_is
 
     geo.wan.heal();
     let healed = Instant::now();
-    // P2: from the first answer on that is not marked stale, every tag is what was pushed, long before its blobs are.
+    // P2: what is not marked stale is what was pushed, long before its blobs are there.
     let far = Registry::new(&geo.node(away[0]).registry, Duration::from_secs(10));
     wait_tag(&far, "t999", &image(seed, 999)).await?;
     eprintln!("the first tag that is not stale after {:.1} s", healed.elapsed().as_secs_f64());

@@ -85,7 +85,8 @@ async fn a_flapping_node_moves_nothing_and_pulls_go_on() -> Result<()> {
     assert!(downs >= FLAPS / 2, "down {downs} times: nothing was tested");
     // Two timeouts of sources that hang, at most; for one of the pulls the machine may have stood still.
     cold.sort();
-    assert!(cold[FLAPS / 2] < Duration::from_secs(3), "pulls took {cold:?}");
+    let (median, slowest) = (cold[FLAPS / 2], cold[FLAPS - 1]);
+    assert!(median < Duration::from_secs(3) && slowest < Duration::from_secs(6), "pulls took {cold:?}");
     geo.wait_settled(geo.all(), WITHIN).await?;
     assert_eq!(moved(&geo).await?, before, "copies were made for a node that only flaps");
     for region in geo.regions().await? {

@@ -43,14 +43,19 @@ async fn check_contract(geo: &Geo, at: usize, old: &Image) -> Result<()> {
     Ok(())
 }
 
-/// Checks every answer until one has come within the limit: a node that does not keep it is late each time.
+/// Checks every answer until one has come within the limit, of three: a busy machine may be late once. No answer at all is
+/// waited for longer than a machine may stand still.
 async fn check_timely(geo: &Geo, at: usize, path: &str, check: impl AsyncFn(Response) -> Result<()>) -> Result<()> {
-    wait::until(&format!("{path} within {LIMIT:?}"), WITHIN, async || {
-        let (answer, took) = get(geo, at, path).await.map_err(|error| error.to_string())?;
-        check(answer).await.map_err(|error| error.to_string())?;
-        if took < LIMIT { Ok(()) } else { Err(format!("it took {took:?}")) }
-    })
-    .await
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        let (answer, took) = tokio::time::timeout(4 * LIMIT, get(geo, at, path)).await??;
+        check(answer).await?;
+        if took < LIMIT {
+            return Ok(());
+        }
+        times.push(took);
+    }
+    Err(format!("{path}, each time later than {LIMIT:?}: {times:?}").into())
 }
 
 async fn check_failing(geo: &Geo, at: usize, repo: &str, path: &str) -> Result<()> {

@@ -1,6 +1,6 @@
 //! A node that is cut off from the majority.
 
-use crate::cluster::{Cluster, PATIENCE, commit, quick};
+use crate::cluster::{Cluster, commit, quick};
 use portolan_consensus::{Freshness, ProposeError, ReadError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ async fn a_minority_refuses_in_bounded_time_what_it_cannot_know_and_serves_what_
         let refused = consensus.propose(commit(lonely, 100 + lonely), Instant::now() + limit).await;
         assert!(matches!(refused, Err(ProposeError::NoLeader | ProposeError::Deadline)), "{refused:?}");
         // The errors tell that both gave up by themselves; a busy machine may be late to notice that it is time.
-        assert!(began.elapsed() < PATIENCE, "both gave up at their deadlines");
+        assert!(began.elapsed() < 10 * limit, "both gave up at their deadlines");
         assert!(cluster.has(lonely, lonely), "what it has it still shows");
         let majority: Vec<u64> = cluster.ids().filter(|id| *id != lonely).collect();
         cluster.leader_among(&majority).await;

@@ -20,8 +20,7 @@ async fn reads_at_a_follower_that_wait_together_cost_few_round_trips() {
         assert!(view.is_ok());
     }
     let rounds = asked.load(Ordering::SeqCst) - before;
-    // Usually a few. A busy machine takes longer to begin all reads, and each round serves only those that have begun.
-    assert!((1..=100).contains(&rounds), "1000 reads took {rounds} round trips");
+    assert!((1..=10).contains(&rounds), "1000 reads took {rounds} round trips");
     cluster.stop().await;
 }
 

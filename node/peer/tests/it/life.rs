@@ -160,7 +160,8 @@ async fn a_peer_that_falls_silent_is_noticed_on_an_idle_stream() {
     let silent = Instant::now();
     let end = answers.next().await;
     assert!(matches!(end, Some(Err(PeerError::Unreachable(_)))), "{end:?}");
-    assert!(silent.elapsed() < SOON, "{:?}", silent.elapsed());
+    // Soon after 200 ms, and by neither of the usual limits.
+    assert!(silent.elapsed() < Duration::from_secs(2), "{:?}", silent.elapsed());
     freezer.frozen.store(false, Ordering::SeqCst);
     eventually("the reconnection", async || peers.ping(TWO, PATIENCE).await.is_ok()).await;
     served.crash();
