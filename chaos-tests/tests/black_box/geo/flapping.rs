@@ -67,12 +67,12 @@ async fn a_flapping_node_moves_nothing_and_pulls_go_on() -> Result<()> {
     let (flapper, readers) = (nodes[0], &nodes[1..]);
     let mut colds = colds(&geo, &blobs, flapper, readers);
     assert!(colds.len() >= FLAPS, "{} blobs lie at {} and not at its neighbours", colds.len(), flapper);
-    let (mut pulls, mut cold, mut downs) = (0_usize, Vec::new(), 0);
+    let (mut pulls, mut slowest, mut downs) = (0_usize, Duration::ZERO, 0);
     for _ in 0..FLAPS {
         geo.cluster.pause(flapper)?;
         let back = Instant::now() + AWAY;
         let (reader, blob) = colds.pop().ok_or("no cold blob is left")?;
-        cold.push(pull(&geo, reader, &blob).await?);
+        slowest = slowest.max(pull(&geo, reader, &blob).await?);
         pulls += pull_until(&geo, readers, &blobs, back).await?;
         let metrics = geo.metrics(near).await?;
         downs += usize::from(metrics.by("portolan_nodes", "state").any(|row| row == ("down", 1.0)));
@@ -81,12 +81,13 @@ async fn a_flapping_node_moves_nothing_and_pulls_go_on() -> Result<()> {
         geo.cluster.resume(flapper)?;
         pulls += pull_until(&geo, readers, &blobs, Instant::now() + BACK).await?;
     }
-    eprintln!("{pulls} pulls, {FLAPS} cold ones in {cold:?}; committed as down {downs} times");
+    eprintln!(
+        "{pulls} pulls, the slowest of {FLAPS} cold ones in {} ms; committed as down {downs} times",
+        slowest.as_millis()
+    );
     assert!(downs >= FLAPS / 2, "down {downs} times: nothing was tested");
-    // Two timeouts of sources that hang, at most; for one of the pulls the machine may have stood still.
-    cold.sort();
-    let (median, slowest) = (cold[FLAPS / 2], cold[FLAPS - 1]);
-    assert!(median < Duration::from_secs(3) && slowest < Duration::from_secs(6), "pulls took {cold:?}");
+    // Two timeouts of sources that hang, at most.
+    assert!(slowest < Duration::from_secs(3), "a pull took {slowest:?}");
     geo.wait_settled(geo.all(), WITHIN).await?;
     assert_eq!(moved(&geo).await?, before, "copies were made for a node that only flaps");
     for region in geo.regions().await? {
